@@ -1,0 +1,238 @@
+"""
+The replica of one conversation: a Y.Doc, and an index over what it holds.
+
+This is the only module that reads or changes a ``pycrdt.Doc``. It knows no
+store and no clock: updates come in by ``apply`` or arise in ``transaction``,
+and whoever calls decides when they are durable.
+
+What it adds to pycrdt: messages are parsed once and only again when touched;
+entries of the wrong shape are quarantined, each alone; updates that can't be
+integrated yet are kept and served along (``get_update()`` drops them).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from pycrdt import Doc, Map, TransactionEvent
+
+from crdt_conv import schema
+from crdt_conv.errors import MalformedEntry, MalformedUpdate
+from crdt_conv.fields import Json
+from crdt_conv.graph import Graph
+from crdt_conv.ids import MessageId
+from crdt_conv.message import Message, parse_message
+from crdt_conv.updates import (
+    covers,
+    has_structs,
+    lacking,
+    merge_updates,
+    read_deletes,
+    read_state_vector,
+)
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one transaction did: its update (empty bytes if nothing), and the entries it touched."""
+
+    update: bytes = b""
+    messages: set[MessageId] = field(default_factory=set)
+    runs: set[str] = field(default_factory=set)
+    meta: bool = False
+
+
+class Document:
+    """A Y.Doc of schema 1. Not to be used from two threads."""
+
+    def __init__(self, updates: Iterable[bytes] = ()) -> None:
+        """
+        Build the replica from a log.
+
+        An update that can't be integrated is left out and counted in ``refused``.
+        """
+        self._doc: Doc[Any] = Doc()
+        self._roots = {name: self._root(name) for name in schema.ROOTS}
+        self._pending: list[bytes] = []
+        self._changes = Changes()
+        self.refused = 0
+        self.quarantined: dict[str, str] = {}
+        self._load(updates)
+        self._graph = self._build_graph()
+        self._observe()
+
+    def _root(self, name: str) -> Map[Any]:
+        root: Map[Any] = self._doc.get(name, type=Map)
+        return root
+
+    # Bytes in and out
+
+    def _load(self, updates: Iterable[bytes]) -> None:
+        log = list(updates)
+        with self._doc.transaction():
+            for update in log:
+                try:
+                    self._doc.apply_update(update)
+                except (ValueError, RuntimeError):
+                    self.refused += 1
+        if log:
+            self._keep_pending(log)
+
+    def apply(self, update: bytes) -> Changes:
+        """
+        Integrate an update from elsewhere.
+
+        Raises:
+            MalformedUpdate: It is no update, or can't be integrated. A part of it
+                may have been: throw this object away and build a new one.
+        """
+        self._changes = Changes()
+        try:
+            self._doc.apply_update(update)
+        except (ValueError, RuntimeError) as error:
+            raise MalformedUpdate("an update that can't be integrated") from error
+        self._keep_pending([*self._pending, update])
+        return self._settle()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Changes]:
+        """Make changes as one update; the yielded ``Changes`` is filled in at the end."""
+        changes = self._changes = Changes()
+        with self._doc.transaction():
+            yield changes
+        self._settle()
+
+    def encode(self, state_vector: bytes | None = None) -> bytes:
+        """
+        Return everything, or what ``state_vector`` lacks, as one update; pending parts included.
+
+        Raises:
+            MalformedUpdate: ``state_vector`` is none.
+        """
+        try:
+            update = self._doc.get_update(state_vector)
+        except (ValueError, RuntimeError) as error:
+            raise MalformedUpdate("not a state vector") from error
+        return merge_updates([update, *self._pending]) if self._pending else update
+
+    @property
+    def state_vector(self) -> bytes:
+        """Which operations this replica has integrated."""
+        return self._doc.get_state()
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether some update waits for another that has not come."""
+        return bool(self._pending)
+
+    def is_redundant(self, update: bytes) -> bool:
+        """Whether ``update`` holds nothing that this replica has not integrated."""
+        rest = lacking(update, self.state_vector)
+        if has_structs(rest):
+            return False
+        deletes = read_deletes(rest)
+        # An update against our own state vector is our delete set, and nothing else.
+        return not deletes or covers(read_deletes(self._doc.get_update(self.state_vector)), deletes)
+
+    def _keep_pending(self, updates: list[bytes]) -> None:
+        state_vector = self.state_vector
+        clocks = read_state_vector(state_vector)
+        self._pending = [update for update in updates if self._waits(update, state_vector, clocks)]
+
+    def _waits(self, update: bytes, state_vector: bytes, clocks: Mapping[int, int]) -> bool:
+        try:
+            rest = lacking(update, state_vector)
+            if has_structs(rest):
+                return True
+            deletes = read_deletes(rest)
+        except MalformedUpdate:
+            return False
+        return any(
+            clock + length > clocks.get(client, 0)
+            for client, ranges in deletes.items()
+            for clock, length in ranges
+        )
+
+    # The index
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of all messages that have the shape of one."""
+        return self._graph
+
+    def _build_graph(self) -> Graph:
+        self.quarantined = {}
+        parsed = (self._parse(key, raw) for key, raw in self.read("messages").items())
+        return Graph(message for message in parsed if message is not None)
+
+    def _parse(self, key: str, raw: Json) -> Message | None:
+        try:
+            message = parse_message(key, raw)
+        except MalformedEntry as error:
+            self.quarantined[key] = str(error)
+            return None
+        self.quarantined.pop(key, None)
+        return message
+
+    def _observe(self) -> None:
+        self._doc.observe(self._on_transaction)
+        self._roots["messages"].observe_deep(self._on_messages)
+        self._roots["runs"].observe_deep(self._on_runs)
+        self._roots["meta"].observe(self._on_meta)
+
+    def _on_transaction(self, event: TransactionEvent) -> None:
+        self._changes.update = event.update
+
+    def _on_messages(self, events: list[Any]) -> None:
+        self._changes.messages.update(MessageId(key) for key in _touched_keys(events))
+
+    def _on_runs(self, events: list[Any]) -> None:
+        self._changes.runs.update(_touched_keys(events))
+
+    def _on_meta(self, event: object) -> None:
+        self._changes.meta = True
+
+    def _settle(self) -> Changes:
+        """Bring the index up to what the transaction touched."""
+        changes = self._changes
+        # An event can name a key whose value is still pending.
+        raw = {key: self.read("messages", key) for key in changes.messages}
+        changes.messages = {key for key in raw if raw[key] is not None or key in self._graph}
+        parsed = [self._parse(key, raw[key]) for key in changes.messages]
+        if all(message is not None and self._graph.add(message) for message in parsed):
+            return changes
+        # An entry lost its shape or its place, which only a stranger does.
+        self._graph = self._build_graph()
+        return changes
+
+    # Reading and writing entries
+
+    def read(self, root: str, key: str | None = None) -> Json:
+        """Return a root, or one entry of it (nothing if it is not there), as JSON; bytes become lists."""
+        source: Any = self._roots[root]
+        if key is not None:
+            source = source.get(key)
+        # A Map's text is its JSON, made in one call; walking it is four times slower.
+        return json.loads(str(source)) if isinstance(source, Map) else source
+
+    def put(self, root: str, key: str, value: Any) -> None:
+        """Set an entry of a root; inside ``transaction``."""
+        self._roots[root][key] = value
+
+    def entry(self, root: str, key: str) -> Map[Any] | None:
+        """Return an entry that is a Map, to be changed inside ``transaction``."""
+        value = self._roots[root].get(key)
+        return value if isinstance(value, Map) else None
+
+
+def _touched_keys(events: list[Any]) -> Iterator[str]:
+    """Yield the keys of a root under which something changed."""
+    for event in events:
+        if event.path:
+            yield str(event.path[0])
+        else:
+            yield from event.keys

@@ -1,0 +1,60 @@
+"""
+Typed access to raw entries of a document, with one wording for what is wrong.
+
+Entries are JSON as strangers wrote it; every accessor either returns a value of
+the asked type or raises ``MalformedEntry`` with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypeVar, cast
+
+from crdt_conv.errors import MalformedEntry
+
+Json: TypeAlias = Any
+"""A JSON value, as ``json.loads`` returns it."""
+
+T = TypeVar("T")
+
+
+class Fields:
+    """The keys of one raw Map."""
+
+    def __init__(self, raw: dict[str, Json]) -> None:
+        self._raw = raw
+
+    @classmethod
+    def of(cls, raw: object) -> Fields:
+        """Take a raw entry, which must be a Map."""
+        if not isinstance(raw, dict):
+            raise MalformedEntry("it is no Map")
+        return cls(raw)
+
+    def get(self, key: str, kind: type[T], default: T | None = None) -> T:
+        value = self._raw.get(key, default)
+        if not isinstance(value, kind):
+            wrong = "is missing" if value is None else f"is no {kind.__name__}"
+            raise MalformedEntry(f"{key!r} {wrong}")
+        return value
+
+    def optional(self, key: str, kind: type[T]) -> T | None:
+        return None if self._raw.get(key) is None else self.get(key, kind)
+
+    def strings(self, key: str, default: list[str] | None = None) -> Sequence[str]:
+        values = self.get(key, list, default)
+        if not all(isinstance(value, str) for value in values):
+            raise MalformedEntry(f"{key!r} holds something else than strings")
+        return cast("list[str]", values)
+
+    def milliseconds(self, key: str) -> int:
+        value = self._raw.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
+            raise MalformedEntry(f"{key!r} is no time in milliseconds")
+        return int(value)
+
+    def octets(self, key: str) -> bytes:
+        try:
+            return bytes(self.get(key, list, []))
+        except (TypeError, ValueError):
+            raise MalformedEntry(f"{key!r} is no bytes") from None

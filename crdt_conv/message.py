@@ -1,0 +1,167 @@
+"""
+Messages as pure values: what a reader takes out of a document, and never more.
+
+A document comes from strangers. ``parse_message`` accepts what schema 1 allows,
+keeps keys, roles and part types that it does not know, fills in what may be
+missing, and refuses the rest with a reason, so that the caller can quarantine
+one message and read on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from crdt_conv.errors import MalformedEntry
+from crdt_conv.fields import Fields, Json
+from crdt_conv.ids import MessageId
+
+MAIN: Final = "main"
+MERGE: Final = "merge"
+
+ROLES: Final = frozenset({"system", "user", "assistant", "tool", MERGE})
+STATUSES: Final = frozenset({"streaming", "complete", "interrupted", "failed", "cancelled", "redacted"})
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who wrote a message: ``kind`` is human, model, tool or import."""
+
+    kind: str
+    device: str = ""
+    name: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        return {"kind": self.kind, "device": self.device, "name": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a message; ``content`` holds every key but ``id`` and ``type``."""
+
+    id: str
+    type: str
+    content: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The part's text, or ``""`` where it has none."""
+        text = self.content.get("text")
+        return text if isinstance(text, str) else ""
+
+    def as_json(self) -> dict[str, Json]:
+        return {"id": self.id, "type": self.type, **self.content}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """
+    One message as it stands in the document now.
+
+    ``created`` is in milliseconds, ``parents`` are message ids, ``nonce`` is 16
+    bytes or empty, ``hidden_count`` says how many hidden fields it carries.
+    """
+
+    id: MessageId
+    role: str
+    parents: tuple[MessageId, ...]
+    branch: str = MAIN
+    created: int = 0
+    author: Author = Author("human")
+    parts: tuple[Part, ...] = ()
+    status: str = "complete"
+    run: str | None = None
+    model: str | None = None
+    usage: Mapping[str, Json] | None = None
+    stop_reason: str | None = None
+    nonce: bytes = b""
+    hidden_count: int = 0
+
+    @property
+    def text(self) -> str:
+        """All ``text`` parts, one after another."""
+        return "".join(part.text for part in self.parts if part.type == "text")
+
+    @property
+    def is_complete(self) -> bool:
+        return self.status == "complete"
+
+    @property
+    def is_reply(self) -> bool:
+        """Whether this message answers its parents, and so may have alternatives."""
+        return self.role == "assistant"
+
+    @property
+    def place(self) -> tuple[str, tuple[MessageId, ...], str, int]:
+        """What the graph is built from. Immutable by contract; a stranger may change it."""
+        return self.role, self.parents, self.branch, self.created
+
+    @property
+    def order(self) -> tuple[int, MessageId]:
+        """The tie-break of contract 1: ``(created, id)``."""
+        return self.created, self.id
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the message as ``conv show --json`` and the HTTP API print it, without its digest."""
+        shown: dict[str, Json] = {
+            "id": self.id,
+            "role": self.role,
+            "parents": list(self.parents),
+            "branch": self.branch,
+            "status": self.status,
+            "author": self.author.as_json(),
+            "created": self.created,
+            "text": self.text,
+            "parts": [part.as_json() for part in self.parts],
+        }
+        generated = {
+            "run": self.run,
+            "model": self.model,
+            "usage": dict(self.usage) if self.usage is not None else None,
+            "stop_reason": self.stop_reason,
+        }
+        return shown | {key: value for key, value in generated.items() if value is not None}
+
+
+def parse_message(message_id: str, raw: object) -> Message:
+    """
+    Read one entry of the ``messages`` root.
+
+    Args:
+        message_id: Its key.
+        raw: Its value as JSON; bytes are lists of numbers.
+
+    Raises:
+        MalformedEntry: It is no message of schema 1; the text says why.
+    """
+    fields = Fields.of(raw)
+    return Message(
+        id=MessageId(message_id),
+        role=fields.get("role", str),
+        parents=tuple(MessageId(parent) for parent in fields.strings("parents")),
+        branch=fields.get("branch", str, MAIN),
+        created=fields.milliseconds("created"),
+        author=_author(fields.get("author", dict, {})),
+        parts=tuple(_part(part) for part in fields.get("parts", list, [])),
+        status=fields.get("status", str, "complete"),
+        run=fields.optional("run", str),
+        model=fields.optional("model", str),
+        usage=fields.optional("usage", dict),
+        stop_reason=fields.optional("stop_reason", str),
+        nonce=fields.octets("nonce"),
+        hidden_count=len(fields.get("hidden", list, [])),
+    )
+
+
+def _author(raw: dict[str, Json]) -> Author:
+    words = Fields(raw)
+    return Author(words.get("kind", str, "unknown"), words.get("device", str, ""), words.get("name", str, ""))
+
+
+def _part(raw: object) -> Part:
+    if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
+        raise MalformedEntry("a part is no Map with a 'type'")
+    part_id = raw.get("id")
+    content = {key: value for key, value in raw.items() if key not in ("id", "type")}
+    return Part(part_id if isinstance(part_id, str) else "", raw["type"], content)

@@ -1,0 +1,126 @@
+"""
+The runs of a conversation: asking for an answer, and writing down how it goes.
+
+Any device asks and cancels; only the executor that holds the claim writes the
+rest. Who holds it is the lease's to say (``Store.leases``), not the document's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pycrdt import Array, Map
+
+from crdt_conv import schema
+from crdt_conv.errors import InvalidMessage, MalformedEntry, UnknownRun
+from crdt_conv.fields import Json
+from crdt_conv.ids import MessageId, RunId, new_id
+from crdt_conv.message import MAIN
+from crdt_conv.run import REQUESTED, Run, Target, parse_run
+
+if TYPE_CHECKING:
+    from crdt_conv.conversation import Conversation
+    from crdt_conv.document import Document
+
+
+class Runs:
+    """The ``runs`` root of one conversation."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+
+    def __getitem__(self, run_id: str) -> Run:
+        """
+        Return a run as it stands now.
+
+        Raises:
+            UnknownRun: It is not here, or has not the shape of one.
+        """
+        try:
+            return parse_run(run_id, self._conversation.document.read("runs", run_id))
+        except MalformedEntry as error:
+            raise UnknownRun(run_id) from error
+
+    def all(self) -> list[Run]:
+        """Return all runs that have the shape of one, oldest first."""
+        runs: list[Run] = []
+        for run_id, raw in self._conversation.document.read("runs").items():
+            try:
+                runs.append(parse_run(run_id, raw))
+            except MalformedEntry:
+                continue
+        return sorted(runs, key=lambda run: (run.created, run.id))
+
+    def request(self, target: Target, branch: str = MAIN) -> Run:
+        """
+        Ask for an answer to a branch; asking again at its end asks for an alternative.
+
+        Raises:
+            InvalidMessage: There is nothing to answer.
+            UnknownBranch: There is no such branch.
+            StoreError: It could not be made durable.
+        """
+        parents = self._answerable(branch)
+        run_id = RunId(new_id())
+        fields = {
+            "parents": list(parents),
+            "branch": branch,
+            "target": target.as_json(),
+            "requested_by": self._conversation.author.device,
+            "created": self._conversation.next_created(),
+            "state": REQUESTED,
+            "cancel": False,
+        }
+        with self._conversation.writing() as document:
+            document.put("runs", run_id, schema.run_map(fields))
+        return self[run_id]
+
+    def _answerable(self, branch: str) -> Sequence[MessageId]:
+        heads = self._conversation.heads(branch)
+        if not heads:
+            raise InvalidMessage("there is nothing to answer yet: append a message first")
+        if len(heads) == 1 and heads[0].is_reply:
+            return heads[0].parents
+        return self._conversation.next_parents(branch)
+
+    def claim(self, run_id: str, executor: str, epoch: int) -> Run:
+        """Write down that an executor holds the lease of this epoch."""
+        claim = {"executor": executor, "epoch": epoch, "at": self._conversation.next_created()}
+        return self.update(run_id, claim=claim, state="claimed")
+
+    def cancel(self, run_id: str) -> Run:
+        """Ask the executor to stop; any device may. A run that is over stays as it is."""
+        return self[run_id] if self[run_id].is_over else self.update(run_id, cancel=True)
+
+    def update(
+        self, run_id: str, *, claim: Json = None, output: MessageId | None = None, **values: Json
+    ) -> Run:
+        """
+        Write how a run goes.
+
+        Args:
+            run_id: The run.
+            claim: Appended to its claims.
+            output: A message id, appended to its outputs.
+            values: Keys to set: ``state``, ``sent``, ``error``, ``cancel``.
+
+        Raises:
+            UnknownRun: It is not here.
+            StoreError: It could not be made durable.
+        """
+        with self._conversation.writing() as document:
+            entry = self._entry(document, run_id)
+            for key, item in (("claims", claim), ("outputs", output)):
+                items = entry.get(key)
+                if item is not None and isinstance(items, Array):
+                    items.append(item)
+            for key, value in values.items():
+                entry[key] = value
+        return self[run_id]
+
+    def _entry(self, document: Document, run_id: str) -> Map[Any]:
+        entry = document.entry("runs", run_id)
+        if entry is None:
+            raise UnknownRun(run_id)
+        return entry
