@@ -51,6 +51,15 @@ class UpdateLog(Protocol):
     def describe(self, conversation: ConversationId, title: str) -> None:
         """Keep what the list of conversations shows."""
 
+    def last_seq(self, conversation: ConversationId) -> int:
+        """Return the highest sequence number of a conversation, 0 without any."""
+
+    def acknowledge(self, peer: str, conversation: ConversationId, seq: int) -> None:
+        """Write down that a peer has everything up to ``seq``; never backwards."""
+
+    def waiting(self, peer: str, conversation: ConversationId) -> int:
+        """Count the updates that did not come from a peer and that it has not acknowledged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -402,6 +411,19 @@ class Conversation:
             raise
         changes.update = update
         self._announce(changes, seq, origin)
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence number of the last update in the log; 0 without any."""
+        return self._log.last_seq(self.id)
+
+    def acknowledge(self, peer: str, seq: int) -> None:
+        """Write down that a peer has stored everything up to ``seq``."""
+        self._log.acknowledge(peer, self.id, seq)
+
+    def waiting(self, peer: str) -> int:
+        """Count the updates that a peer has not stored yet, as far as we were told."""
+        return self._log.waiting(peer, self.id)
 
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
         """Call ``callback``, which must not raise, for every durable change; returns the way to stop it."""

@@ -226,14 +226,16 @@ class SqliteLog:
 
     # Settings
 
-    def setting(self, key: str, default: str) -> str:
-        """Return a setting, written now with ``default`` where it is missing and the store can be written."""
+    def setting(self, key: str) -> str:
+        """Return a setting, or ``""``."""
         rows = self._rows("select value from settings where key = ?", key)
-        if rows:
-            return str(rows[0][0])
+        return str(rows[0][0]) if rows else ""
+
+    def set_setting(self, key: str, value: str) -> str:
+        """Write a setting down; returns it."""
         with self._writing() as execute:
-            execute("insert into settings values (?, ?)", (key, default))
-        return default
+            execute("insert or replace into settings values (?, ?)", (key, value))
+        return value
 
     # The border to sqlite3
 

@@ -39,6 +39,7 @@ class Store:
         path: str | Path,
         *,
         name: str = "",
+        device: str | None = None,
         read_only: bool = False,
         program: str = "a crdt-conv program",
     ) -> None:
@@ -48,6 +49,7 @@ class Store:
         Args:
             path: A file, or ``:memory:``.
             name: The person's name, for ``author``.
+            device: This device's id, where it is not the one made with the file.
             read_only: Take no lock; reading goes on beside a writer.
             program: What another process is told when it finds the store locked.
 
@@ -60,7 +62,7 @@ class Store:
         self._lock = WriterLock(Path(path), program) if is_file else None
         try:
             self.log = SqliteLog(path, read_only=read_only)
-            self.device = "" if read_only else self.log.setting("device", new_id())
+            self.device = device or self._own_device(read_only)
         except BaseException:
             self._unlock()
             raise
@@ -68,6 +70,10 @@ class Store:
         self._live: WeakValueDictionary[str, Conversation] = WeakValueDictionary()
         self._subscribers: list[Callable[[Change], None]] = []
         self._read_only = read_only
+
+    def _own_device(self, read_only: bool) -> str:
+        known = self.log.setting("device")
+        return known or ("" if read_only else self.log.set_setting("device", new_id()))
 
     def __enter__(self) -> Self:
         return self
@@ -182,3 +188,15 @@ class Store:
     def describe(self, conversation: ConversationId, title: str) -> None:
         """Keep what ``list`` shows."""
         self.log.describe(conversation, title)
+
+    def last_seq(self, conversation: ConversationId) -> int:
+        """Return the highest sequence number of a conversation, 0 without any."""
+        return self.log.last_seq(conversation)
+
+    def acknowledge(self, peer: str, conversation: ConversationId, seq: int) -> None:
+        """Write down that a peer has everything up to ``seq``."""
+        self.log.acknowledge(peer, conversation, seq)
+
+    def waiting(self, peer: str, conversation: ConversationId) -> int:
+        """Count the updates that a peer has not acknowledged."""
+        return self.log.waiting(peer, conversation)

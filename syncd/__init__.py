@@ -1,0 +1,1 @@
+"""Transport: protocols, rooms, server, client, and the programs that compose everything."""

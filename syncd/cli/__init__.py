@@ -1,0 +1,1 @@
+"""The programs: ``conv`` for people, ``syncd`` for operators."""

@@ -1,0 +1,136 @@
+"""
+What both programs share: settings, printing, and how they fail.
+
+Flags stand above ``CONV_*`` variables, and those above the TOML file
+``config.toml`` in the platform's configuration directory. Exit codes: 0 done,
+1 failed, 2 wrong usage, 130 stopped by Ctrl-C. An error is one line on
+standard error; ``--debug`` adds the traceback.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import anyio
+import platformdirs
+import typer
+from rich.console import Console
+
+from adapters import AdapterError
+from crdt_conv import CrdtConvError
+from syncd.errors import SyncdError
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+_APP = "crdt-conv"
+
+
+def default_db() -> Path:
+    """Return where conversations are kept when nobody says otherwise."""
+    return Path(platformdirs.user_data_dir(_APP, appauthor=False)) / "conversations.db"
+
+
+def default_name() -> str:
+    """Return the person's name for ``author``: ``CONV_NAME``, else the login."""
+    try:
+        return os.environ.get("CONV_NAME") or getpass.getuser()
+    except (OSError, KeyError):
+        return ""
+
+
+def _made_parent(path: Path | None) -> Path:
+    db = path or default_db()
+    if path is None:
+        db.parent.mkdir(parents=True, exist_ok=True)
+    return db
+
+
+DbOption = Annotated[
+    Path,
+    typer.Option(
+        "--db",
+        envvar="CONV_DB",
+        help="The store: a file, made where it is missing.",
+        default_factory=default_db,
+        show_default="conversations.db in the user data directory",
+        callback=_made_parent,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value for programs: never wrapped, never coloured."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def run_async(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a command that needs an event loop."""
+    anyio.run(main)
+
+
+def run_program(app: typer.Typer, name: str) -> NoReturn:
+    """Run a program, and end the process as the rules above say."""
+    is_debug = "--debug" in sys.argv or os.environ.get("CONV_DEBUG") == "1"
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(args=arguments, prog_name=name, default_map=_config(), standalone_mode=True)
+    except SystemExit:
+        raise
+    except BaseException as error:  # the outermost border: whatever comes becomes one line
+        if is_debug:
+            raise
+        sys.exit(_fail(error))
+    sys.exit(0)
+
+
+def _fail(error: BaseException) -> int:
+    """Say what went wrong; returns the exit code."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, KeyboardInterrupt):
+        errors.print("stopped", style="dim")
+        return 130
+    if isinstance(error, CrdtConvError | SyncdError | AdapterError | OSError):
+        errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+    else:
+        text = f"error: {type(error).__name__}: {error} (this is a fault of ours; --debug shows where)"
+        errors.print(text, style="red", markup=False, soft_wrap=True)
+    return 1
+
+
+def _config() -> dict[str, Any]:
+    given = os.environ.get("CONV_CONFIG")
+    file = Path(given) if given else Path(platformdirs.user_config_dir(_APP, appauthor=False)) / "config.toml"
+    try:
+        config = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        errors.print(f"error: {file}: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(1)
+    # Click reads defaults by command: what stands at the top counts for all of them.
+    plain = {key: value for key, value in config.items() if not isinstance(value, dict)}
+    return _ForEveryCommand(plain, config)
+
+
+class _ForEveryCommand(dict[str, Any]):
+    """A default map that answers for every command with the same settings, and a table's own on top."""
+
+    def __init__(self, plain: dict[str, Any], config: dict[str, Any]) -> None:
+        super().__init__(plain)
+        self._tables = {key: value for key, value in config.items() if isinstance(value, dict)}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if key in self:
+            return self[key]
+        return {**self, **self._tables.get(key, {})} or default

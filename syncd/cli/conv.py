@@ -1,0 +1,40 @@
+"""``conv``: conversations, for people."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import typer
+
+from syncd.cli import look, sync, talk, write
+from syncd.cli.common import run_program
+from syncd.cli.demo import demo
+
+app = typer.Typer(
+    name="conv",
+    help="Conversations with language models that fork, work offline, and merge.",
+    epilog="Every command has --help, and takes --debug for a traceback. 'conv demo' is a tour of two minutes.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for command in (
+    write.new,
+    look.ls,
+    look.show,
+    write.append,
+    talk.run,
+    talk.chat,
+    write.fork,
+    write.merge,
+    sync.sync,
+    demo,
+):
+    app.command()(command)
+
+
+def main() -> NoReturn:
+    """Run the program."""
+    run_program(app, "conv")

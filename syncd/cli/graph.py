@@ -1,0 +1,67 @@
+"""
+A conversation's graph as text, one row a message and one column a branch, as ``git log --graph`` draws it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from crdt_conv import Conversation, Message
+
+COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
+_PREVIEW = 60
+
+
+def draw_graph(conversation: Conversation) -> Text:
+    """Return the graph of all branches, oldest message first."""
+    rows = _rows(conversation)
+    columns = {name: column for column, name in enumerate(conversation.branches)}
+    drawn = Text()
+    open_columns: set[int] = set()
+    for message in rows:
+        column = columns[message.branch]
+        parents = {columns[conversation.message(parent).branch] for parent in message.parents}
+        joined = (parents - {column}) & open_columns if len(message.parents) > 1 else set()
+        forked = not joined and column not in parents and bool(parents)
+        if joined or forked:
+            _draw_join(drawn, column, sorted(joined or parents), len(columns))
+        open_columns = (open_columns - joined) | {column}
+        _draw_row(drawn, message, column, open_columns, len(columns))
+    return drawn
+
+
+def _rows(conversation: Conversation) -> Sequence[Message]:
+    """Return every placed message once, parents first: the log under the heads of all branches."""
+    heads = [head for branch in conversation.branches for head in conversation.heads(branch)]
+    graph = conversation.document.graph
+    return graph.lin(*dict.fromkeys(head.id for head in sorted(heads, key=lambda head: head.order)))
+
+
+def _draw_join(drawn: Text, column: int, others: Sequence[int], width: int) -> None:
+    """Draw the line that leads from other branches' columns to a message's."""
+    low, high = min(column, *others), max(column, *others)
+    for place in range(width):
+        if place == low:
+            drawn.append("├")
+        elif place == high:
+            drawn.append("╯" if place in others else "╮")
+        else:
+            drawn.append("─" if low < place < high else " ")
+        drawn.append("─" if low <= place < high else " ")
+    drawn.append("\n", "dim")
+
+
+def _draw_row(drawn: Text, message: Message, column: int, open_columns: set[int], width: int) -> None:
+    for place in range(width):
+        mark = "●" if place == column else "│" if place in open_columns else " "
+        drawn.append(f"{mark} ", COLOURS[place % len(COLOURS)])
+    drawn.append(f"{message.id[-6:]} ", "dim")
+    drawn.append(f"{message.branch} ", COLOURS[column % len(COLOURS)])
+    drawn.append(f"{message.author.name or message.role}: ", "bold")
+    preview = " ".join(message.text.split()) or f"({message.role})"
+    drawn.append(preview if len(preview) <= _PREVIEW else f"{preview[: _PREVIEW - 1]}…")
+    drawn.append("\n")
+
+

@@ -1,0 +1,168 @@
+"""
+The daemon: store, rooms, executor and web server, composed and taken down in order.
+
+On the way down the executor goes first, so that clients still see how its runs
+ended; then the sockets; last the queue in front of the log.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import uvicorn
+
+from adapters import AdapterError, Executor, LlamaCpp, find_model
+from crdt_conv import Store
+from syncd.app import Hub, create_app
+from syncd.auth import load_token
+from syncd.errors import StartError
+
+MAX_FRAME_BYTES = 32 * 1024 * 1024
+DRAIN_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What ``syncd serve`` was told."""
+
+    db: Path
+    host: str = "127.0.0.1"
+    port: int = 7878
+    model: Path | None = None
+    has_executor: bool = True
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Where the daemon listens; ``model`` is the file it answers with, ``notice`` why it has none."""
+
+    url: str
+    token: str
+    model: Path | None
+    notice: str = ""
+
+
+async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
+    """
+    Serve until SIGINT or SIGTERM.
+
+    Args:
+        settings: Where, and with what.
+        announce: Called once when clients can connect.
+
+    Raises:
+        StartError: The port is in use, or the token can't be kept.
+        StoreError: The store is in use, or can't be opened.
+        AdapterError: The model that was asked for is not there.
+    """
+    model, notice = _find_model(settings)
+    with (
+        Store(settings.db, name=settings.name, program="syncd serve") as store,
+        _listen(settings) as listener,
+    ):
+        token = load_token(settings.db)
+        url = _url(listener)
+        store.publish(url)
+        hub = Hub(store)
+        async with hub.running(), _serving(create_app_server(hub, token), listener):
+            async with _executor(store, model):
+                announce(Ready(url, token, model, notice))
+                await _stop_signal()
+
+
+def create_app_server(hub: Hub, token: str) -> uvicorn.Server:
+    """Return uvicorn, set up so that no log line ever holds a query string with a token."""
+    return _Server(
+        uvicorn.Config(
+            create_app(hub, token),
+            ws="websockets-sansio",
+            ws_max_size=MAX_FRAME_BYTES,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            access_log=False,
+            log_level="error",
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+    )
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that leaves signals to us: its own handling ends the process before the executor is done."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _serving(server: uvicorn.Server, listener: socket.socket) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve, [listener])
+        try:
+            while not server.started:
+                await anyio.sleep(0.01)
+            yield
+        finally:
+            server.should_exit = True
+
+
+@asynccontextmanager
+async def _executor(store: Store, model: Path | None) -> AsyncIterator[None]:
+    if model is None:
+        yield
+        return
+    async with Executor(store, adapters=[LlamaCpp(model=model)]) as executor, anyio.create_task_group() as tasks:
+        tasks.start_soon(_offer_all, store, executor)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _offer_all(store: Store, executor: Executor) -> None:
+    """Find the runs that were asked for, or broke off, while no executor was here."""
+    for info in store.list():
+        executor.offer(store.open(info.id))
+        await anyio.sleep(0)
+
+
+async def _stop_signal() -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            return
+
+
+def _find_model(settings: Settings) -> tuple[Path | None, str]:
+    if not settings.has_executor:
+        return None, "no executor: runs wait for another one"
+    try:
+        return find_model(settings.model), ""
+    except AdapterError as error:
+        if settings.model is not None:
+            raise
+        return None, f"no executor: {error}"
+
+
+@contextmanager
+def _listen(settings: Settings) -> Iterator[socket.socket]:
+    where = f"{settings.host}:{settings.port}"
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StartError(f"{where} is in use: stop what listens there, or choose --port") from error
+        raise StartError(f"can't listen on {where}: {error.strerror or error}") from error
+    with listener:
+        yield listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

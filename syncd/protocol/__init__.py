@@ -1,0 +1,37 @@
+"""The protocol, sans I/O: bytes in, bytes and events out. See ``docs/protocol.md``."""
+
+from syncd.protocol.awareness import AwarenessStates
+from syncd.protocol.close_codes import CloseCode, is_final
+from syncd.protocol.errors import LocalProtocolError, MalformedFrame, ProtocolError, RemoteProtocolError
+from syncd.protocol.frames import Denied
+from syncd.protocol.session import (
+    Acknowledged,
+    AwarenessQueried,
+    AwarenessReceived,
+    ClientSession,
+    DiffRequested,
+    Event,
+    ServerSession,
+    Synced,
+    UpdateReceived,
+)
+
+__all__ = [
+    "Acknowledged",
+    "AwarenessQueried",
+    "AwarenessReceived",
+    "AwarenessStates",
+    "ClientSession",
+    "CloseCode",
+    "Denied",
+    "DiffRequested",
+    "Event",
+    "LocalProtocolError",
+    "MalformedFrame",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "ServerSession",
+    "Synced",
+    "UpdateReceived",
+    "is_final",
+]
