@@ -270,6 +270,15 @@ class Conversation:
             document.put("messages", draft.id, schema.message_map(draft))
         return MessageWriter(self, draft.id)
 
+    def writer(self, message_id: str) -> MessageWriter:
+        """
+        Go on with a message that was begun before.
+
+        Raises:
+            UnknownMessage: It is not here.
+        """
+        return MessageWriter(self, self.message(message_id).id)
+
     def fork(self, branch: str, at: str) -> None:
         """
         Begin a branch at a message; what is appended to it is written on top of that.

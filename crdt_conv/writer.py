@@ -16,6 +16,7 @@ from pycrdt import Array, Map
 from crdt_conv import schema
 from crdt_conv.errors import UnknownMessage
 from crdt_conv.fields import Json
+from crdt_conv.ids import MessageId
 from crdt_conv.message import Message, Part
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def new_part(part_type: str, **content: Json) -> Part:
 class MessageWriter:
     """The writing end of one message that streams. Holds no shared types, only its id."""
 
-    def __init__(self, conversation: Conversation, message_id: str) -> None:
+    def __init__(self, conversation: Conversation, message_id: MessageId) -> None:
         self._conversation = conversation
         self.message_id = message_id
 

@@ -30,7 +30,7 @@ from rich.panel import Panel
 from rich.rule import Rule
 
 from adapters import find_model
-from crdt_conv import Conversation, Store, Target
+from crdt_conv import Conversation, Run, Store, Target
 from syncd.cli.answers import answer, wait_until_over, watching
 from syncd.cli.common import console, print_json, run_async
 from syncd.cli.graph import draw_graph
@@ -270,7 +270,7 @@ def _device_panel(device: Device) -> Panel:
 
 
 def _answer_panel(device: Device, run_id: str) -> Panel:
-    known = {run.id: run for run in device.conversation.runs.all()}
+    known: dict[str, Run] = {run.id: run for run in device.conversation.runs.all()}
     run = known.get(run_id)
     reply = answer(device.conversation, run) if run is not None else None
     text = reply.text if reply is not None else "…"

@@ -1,0 +1,82 @@
+"""
+Errors of adapters, grouped by what the caller does about them.
+
+::
+
+    AdapterError
+    ├── ModelUnavailable       ask the user: no such file, no such package, it does not load
+    ├── NothingToAnswer        mend the request: the log has nothing to answer
+    ├── RequestRefused         mend the request: the provider will never take these bytes
+    │   └── ContextOverflow    the log is longer than the model can read
+    ├── NotAuthorized          ask the user: the key
+    ├── ProviderUnavailable    try again: not reached, loading, overloaded
+    └── StreamBroken           try again as a new answer: cut off in its middle
+
+``type`` is a word for programs, and stands in a failed run beside the message.
+No text holds a key or a message's content.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AdapterError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    type: ClassVar[str] = "adapter_error"
+    is_retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class ModelUnavailable(AdapterError):
+    """The model can't be run here; the text says what to do."""
+
+    type = "model_unavailable"
+
+
+class NothingToAnswer(AdapterError):
+    """The log holds nothing that a model could answer."""
+
+    type = "nothing_to_answer"
+
+
+class RequestRefused(AdapterError):
+    """The provider understood the request and will not take it."""
+
+    type = "request_refused"
+
+
+class ContextOverflow(RequestRefused):
+    """The request is longer than the model's context; both in tokens, where they are known."""
+
+    type = "context_overflow"
+
+    def __init__(self, message: str, *, prompt_tokens: int | None, context_tokens: int | None) -> None:
+        super().__init__(message, status=400)
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
+
+
+class NotAuthorized(AdapterError):
+    """The provider wants another key."""
+
+    type = "not_authorized"
+
+
+class ProviderUnavailable(AdapterError):
+    """The provider was not reached, or can't answer now."""
+
+    type = "provider_unavailable"
+    is_retryable = True
+
+
+class StreamBroken(AdapterError):
+    """The answer was cut off before its end."""
+
+    type = "stream_broken"
+    is_retryable = True

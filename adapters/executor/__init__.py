@@ -1,0 +1,5 @@
+"""The executor: a replica that fulfils runs."""
+
+from adapters.executor.executor import Executor, RunFailed
+
+__all__ = ["Executor", "RunFailed"]

@@ -1,0 +1,189 @@
+"""
+The executor: a replica that fulfils runs.
+
+It hears of every durable change in its store, takes the runs that its adapters can
+answer, and leaves the others to other executors. A run that somebody left in its
+middle is taken over when the lease ends: what had come stays as an interrupted
+answer, and the new one begins beside it, at most ``MAX_EPOCHS`` times.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from adapters.errors import AdapterError, NothingToAnswer
+from adapters.exchange import Adapter
+from adapters.executor.fulfil import Fulfilment
+from adapters.executor.leases import RENEW_S, TTL_S, Leases
+from crdt_conv import MAIN, Change, Conversation, Run, Store, StoreError, Target, UnknownRun, new_id
+
+MAX_EPOCHS = 3
+
+logger = logging.getLogger("adapters")
+
+
+class RunFailed(AdapterError):
+    """A run ended without a whole answer; the text says why."""
+
+    type = "run_failed"
+
+
+class Executor:
+    """
+    Fulfils the runs of a store while its context is open.
+
+    Example:
+        ::
+
+            async with Executor(store, adapters=[LlamaCpp()]) as executor:
+                async for piece in executor.run(conv):
+                    print(piece, end="")
+    """
+
+    def __init__(
+        self, store: Store, adapters: Sequence[Adapter], *, ttl_s: float = TTL_S, renew_s: float = RENEW_S
+    ) -> None:
+        """
+        Make an executor that does nothing yet.
+
+        Args:
+            store: Whose runs it fulfils.
+            adapters: What it can answer with; the first is the default of ``run``.
+            ttl_s: How long a crashed executor keeps its runs from others.
+            renew_s: How often a lease is renewed meanwhile.
+        """
+        self._store = store
+        self._adapters = {adapter.name: adapter for adapter in adapters}
+        self._limits = {adapter.name: anyio.CapacityLimiter(adapter.at_once) for adapter in adapters}
+        self._leases = Leases(store, f"{store.device}/{new_id()}", ttl_s=ttl_s, renew_s=renew_s)
+        self._retry_s = ttl_s / 3
+        self._mine: dict[str, Fulfilment | None] = {}
+        self._tasks: TaskGroup
+
+    async def __aenter__(self) -> Self:
+        self._tasks = await anyio.create_task_group().__aenter__()
+        for adapter in self._adapters.values():
+            self._tasks.start_soon(adapter.serve)
+        self._unsubscribe = self._store.subscribe(self._on_change)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._unsubscribe()
+        self._tasks.cancel_scope.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    def offer(self, conversation: Conversation) -> None:
+        """Look for runs that were asked for, or broke off, before this executor was here."""
+        for run in conversation.runs.all():
+            self._consider(conversation, run)
+
+    async def run(
+        self, conversation: Conversation, branch: str = MAIN, target: Target | None = None
+    ) -> AsyncGenerator[str, None]:
+        """
+        Ask for an answer and yield its text as it comes; closing this cancels the run.
+
+        Args:
+            conversation: One of this executor's store.
+            branch: What to answer.
+            target: With what; the first adapter, where it is left out.
+
+        Raises:
+            RunFailed: It ended without a whole answer.
+            InvalidMessage: There is nothing to answer.
+        """
+        wanted = target or Target(next(iter(self._adapters)))
+        run_id = conversation.runs.request(wanted, branch).id
+        shown = 0
+        changed = anyio.Event()
+
+        def on_change(change: Change) -> None:
+            changed.set()
+
+        unsubscribe = conversation.subscribe(on_change)
+        try:
+            while True:
+                run = conversation.runs[run_id]
+                text = conversation.message(run.outputs[-1]).text if run.outputs else ""
+                if len(text) > shown:
+                    yield text[shown:]
+                    shown = len(text)
+                    continue
+                if run.is_over:
+                    break
+                changed = anyio.Event()
+                await changed.wait()
+        finally:
+            unsubscribe()
+            conversation.runs.cancel(run_id)
+        if run.state != "complete":
+            raise RunFailed(str((run.error or {}).get("message") or f"the run was {run.state}"))
+
+    # Taking runs
+
+    def _on_change(self, change: Change) -> None:
+        for run_id in change.runs:
+            conversation = self._store.join(change.conversation)
+            try:
+                self._consider(conversation, conversation.runs[run_id])
+            except UnknownRun:
+                # A stranger's entry that has not the shape of a run.
+                continue
+
+    def _consider(self, conversation: Conversation, run: Run) -> None:
+        if run.id in self._mine:
+            fulfilment = self._mine[run.id]
+            if run.cancel and fulfilment is not None:
+                fulfilment.cancel()
+        elif not run.is_over and run.target.adapter in self._adapters:
+            self._mine[run.id] = None
+            self._tasks.start_soon(self._fulfil, conversation, run.id)
+
+    async def _fulfil(self, conversation: Conversation, run_id: str) -> None:
+        try:
+            run = conversation.runs[run_id]
+            async with self._limits[run.target.adapter]:
+                await self._fulfil_once_leased(conversation, run_id)
+        except (UnknownRun, StoreError) as error:
+            # A full disk must not end the other runs. This one's lease ends by itself.
+            logger.error("conversation %s: run %s was given up: %s", conversation.id, run_id, error)
+        finally:
+            del self._mine[run_id]
+
+    async def _fulfil_once_leased(self, conversation: Conversation, run_id: str) -> None:
+        """Wait for a lease while another executor holds it; the run may be over by then."""
+        while not (run := conversation.runs[run_id]).is_over:
+            lease = self._leases.acquire(run.id)
+            if lease is None:
+                await anyio.sleep(self._retry_s)
+                continue
+            if run.cancel:
+                conversation.runs.update(run.id, state="cancelled")
+            elif self._take_over(conversation, run):
+                adapter = self._adapters[run.target.adapter]
+                fulfilment = self._mine[run_id] = Fulfilment(conversation, run, adapter, self._leases, lease)
+                await fulfilment.run()
+                return
+            self._leases.release(lease)
+
+    def _take_over(self, conversation: Conversation, run: Run) -> bool:
+        """Write down what an earlier owner left; returns whether another try is due."""
+        graph = conversation.document.graph
+        for output in run.outputs:
+            if output in graph and graph[output].status == "streaming":
+                conversation.writer(output).finish("interrupted")
+        missing = [parent for parent in run.parents if parent not in graph]
+        if len(run.claims) < MAX_EPOCHS and not missing:
+            return True
+        reason = "its messages are not here" if missing else f"it broke off {MAX_EPOCHS} times"
+        error = {"type": NothingToAnswer.type if missing else RunFailed.type, "message": f"the run failed: {reason}"}
+        conversation.runs.update(run.id, state="failed", error=error)
+        return False

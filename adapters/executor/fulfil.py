@@ -1,0 +1,192 @@
+"""
+Fulfilling one run: claim, materialize, call, write down.
+
+Whatever happens, the document says so: an answer that was cut off stays with the
+text that came, and the run has an error a person can read. Only the owner of the
+lease writes; who lost it stops without a word, since the next owner speaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import anyio
+
+from adapters.errors import AdapterError
+from adapters.exchange import Adapter, Finished, Json, Operation, ReasoningDelta, Request, TextDelta
+from adapters.executor.batching import Batch
+from adapters.executor.leases import Lease, Leases
+from crdt_conv import Author, Conversation, MessageWriter, Run
+
+MAX_ATTEMPTS = 3
+FIRST_DELAY_S = 0.5
+
+_PART = {TextDelta: "text", ReasoningDelta: "reasoning"}
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """How an answer ended, as it is written into message and run."""
+
+    status: str
+    error: AdapterError | None = None
+    finished: Finished | None = None
+
+
+class Fulfilment:
+    """One run on its way, under one lease."""
+
+    def __init__(self, conversation: Conversation, run: Run, adapter: Adapter, leases: Leases, lease: Lease) -> None:
+        self._conversation = conversation
+        self._run = run
+        self._adapter = adapter
+        self._leases = leases
+        self._lease = lease
+        self._writer: MessageWriter | None = None
+        self._batch = Batch()
+        self._cancelled = anyio.CancelScope()
+
+    def cancel(self) -> None:
+        """End the call: somebody asked for it in the document."""
+        self._cancelled.cancel()
+
+    async def run(self) -> None:
+        """Fulfil the run; everything that goes wrong ends up in the document."""
+        with anyio.CancelScope() as lost:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._leases.keep, self._lease, lost)
+                await self._answer_and_settle(lost)
+                tasks.cancel_scope.cancel()
+
+    async def _answer_and_settle(self, lost: anyio.CancelScope) -> None:
+        outcome = _Outcome("interrupted")
+        try:
+            self._conversation.runs.claim(self._run.id, self._leases.owner, self._lease.epoch)
+            with self._cancelled:
+                outcome = await self._answer()
+            if self._cancelled.cancelled_caught:
+                outcome = _Outcome("cancelled")
+        except AdapterError as error:
+            outcome = _Outcome("failed", error)
+        finally:
+            if not lost.cancel_called:
+                self._settle(outcome)
+
+    # The call
+
+    async def _answer(self) -> _Outcome:
+        request = self._materialize()
+        attempts, delay_s = 1, FIRST_DELAY_S
+        while True:
+            try:
+                return _Outcome("complete", finished=await self._call(request))
+            except AdapterError as error:
+                # What was paid for and shown is not thrown away for another try.
+                if not error.is_retryable or self._writer is not None or attempts == MAX_ATTEMPTS:
+                    raise
+                await anyio.sleep(error.retry_after_s or delay_s)
+                attempts, delay_s = attempts + 1, delay_s * 2
+
+    def _materialize(self) -> Request:
+        graph = self._conversation.document.graph
+        log = graph.lin(*self._run.parents)
+        request, report = self._adapter.materialize(log, self._run.target)
+        sent = {
+            **report.as_json(),
+            "log": graph.digest_of(self._run.parents).hex(),
+            "request": request.digest,
+        }
+        self._conversation.runs.update(self._run.id, sent=sent)
+        return request
+
+    async def _call(self, request: Request) -> Finished:
+        ingest = self._adapter.ingest()
+        async with aclosing(self._adapter.stream(request)) as events, _Flusher(self) as flusher:
+            async for event in events:
+                self._take(ingest.feed(event), flusher.wake)
+        finished = [operation for operation in ingest.end() if isinstance(operation, Finished)]
+        self._begin()
+        return finished[-1]
+
+    # Writing
+
+    def _take(self, operations: Sequence[Operation], wake: Callable[[], None]) -> None:
+        for operation in operations:
+            if isinstance(operation, TextDelta | ReasoningDelta):
+                self._begin()
+                self._batch.add(_PART[type(operation)], operation.text, anyio.current_time())
+                wake()
+
+    def _begin(self) -> MessageWriter:
+        """Begin the answer with its first token: a run that fails before has no message."""
+        if self._writer is None:
+            run, model = self._run, self._run.target.model or self._adapter.model
+            self._writer = self._conversation.stream(
+                branch=run.branch,
+                parents=run.parents,
+                author=Author("model", self._conversation.author.device, model),
+                run=run.id,
+                model=model,
+            )
+            self._conversation.runs.update(run.id, state="streaming", output=self._writer.message_id)
+        return self._writer
+
+    def flush(self) -> None:
+        """Write what has come."""
+        for part_type, text in self._batch.take():
+            self._begin().write(text, part_type)
+
+    @property
+    def due_s(self) -> float | None:
+        """When the next flush is due."""
+        return self._batch.due_s
+
+    def _settle(self, outcome: _Outcome) -> None:
+        self.flush()
+        finished = outcome.finished
+        if self._writer is not None:
+            has_text = bool(self._writer.message.parts)
+            status = "interrupted" if outcome.status == "failed" and has_text else outcome.status
+            self._writer.finish(
+                status,
+                usage=dict(finished.usage) if finished is not None else None,
+                stop_reason=finished.stop_reason if finished is not None else None,
+            )
+        values: dict[str, Json] = {"state": outcome.status}
+        if outcome.error is not None:
+            values["error"] = {"type": outcome.error.type, "message": str(outcome.error)}
+        self._conversation.runs.update(self._run.id, **values)
+        self._leases.release(self._lease)
+
+
+class _Flusher:
+    """Writes a fulfilment's batch whenever it is due, while the call goes on."""
+
+    def __init__(self, fulfilment: Fulfilment) -> None:
+        self._fulfilment = fulfilment
+        self._has_more = anyio.Event()
+
+    async def __aenter__(self) -> _Flusher:
+        self._tasks = await anyio.create_task_group().__aenter__()
+        self._tasks.start_soon(self._flush)
+        return self
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        self._tasks.cancel_scope.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    def wake(self) -> None:
+        """Say that something came."""
+        self._has_more.set()
+
+    async def _flush(self) -> None:
+        while True:
+            due_s = self._fulfilment.due_s
+            if due_s is None:
+                self._has_more = anyio.Event()
+                await self._has_more.wait()
+            else:
+                await anyio.sleep_until(due_s)
+                self._fulfilment.flush()

@@ -1,0 +1,134 @@
+"""The real programs as processes, for the end-to-end tests. Whatever is started here is ended here."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TOKEN = "end-to-end"
+NODE = Path(__file__).parent / "node"
+
+
+@dataclass
+class Daemon:
+    """A running ``syncd serve``."""
+
+    process: subprocess.Popen[bytes]
+    db: Path
+    url: str
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def ws(self) -> str:
+        return self.url.replace("http", "ws", 1)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "CONV_TOKEN": TOKEN, "CONV_CONFIG": os.devnull, "CONV_NAME": "ann"}
+
+
+@contextmanager
+def daemon(db: Path, *options: str, port: int = 0) -> Iterator[Daemon]:
+    """Run the daemon until the block ends; SIGTERM ends it, if it is still there."""
+    command = [sys.executable, "-m", "syncd", "serve", "--db", str(db), "--port", str(port), "--json", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), start_new_session=True)
+    try:
+        ready = json.loads(read_line(process, 60))
+        yield Daemon(process, db, ready["url"])
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that we started: nicely, then not."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+
+
+def read_line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
+    """Return the next line that a process prints; the process must not buffer."""
+    assert process.stdout is not None
+    deadline = time.monotonic() + timeout_s
+    line = b""
+    while not line.endswith(b"\n"):
+        ready, _, _ = select.select([process.stdout], [], [], deadline - time.monotonic())
+        if not ready:
+            raise TimeoutError(f"no line in {timeout_s} s, only {line!r}")
+        byte = os.read(process.stdout.fileno(), 1)
+        if not byte:
+            raise EOFError(f"the process ended with {process.wait()}")
+        line += byte
+    return line
+
+
+def conv(db: Path, *arguments: str, stdin: str = "", code: int = 0) -> str:
+    """Run ``conv``, check its exit code, and return what it printed; with another code, its error."""
+    command = [sys.executable, "-c", "from syncd.cli.conv import main; main()"]
+    done = subprocess.run(
+        [*command, arguments[0], "--db", str(db), *arguments[1:]],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=90,
+    )
+    assert done.returncode == code, f"exit code {done.returncode}: {done.stderr}"
+    return done.stdout if code == 0 else done.stderr
+
+
+def conv_json(db: Path, *arguments: str, stdin: str = "") -> Any:
+    """Run ``conv --json`` and return what it printed."""
+    return json.loads(conv(db, *arguments, "--json", stdin=stdin))
+
+
+class YWebsocketClient:
+    """A stock y-websocket client in Node."""
+
+    def __init__(self, url: str, room: str, token: str = TOKEN) -> None:
+        command = ["node", str(NODE / "client.mjs"), f"{url}/sync", room, token]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=NODE)
+
+    def do(self, command: str, **fields: object) -> Any:
+        """Send a command and return its answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"do": command, **fields}).encode() + b"\n")
+        self._process.stdin.flush()
+        return self.next()
+
+    def next(self, timeout_s: float = 30) -> Any:
+        """Return the next answer or event."""
+        return json.loads(read_line(self._process, timeout_s))
+
+    def close(self) -> None:
+        end(self._process)
+
+
+def node_is_missing() -> str:
+    """Return why the Node tests can't run here, or nothing."""
+    if shutil.which("node") is None:
+        return "node is not installed"
+    if not (NODE / "node_modules").is_dir():
+        return "the packages of tests/e2e/node are not installed: npm ci"
+    return ""
+
