@@ -12,10 +12,11 @@ from adapters.errors import (
     NothingToAnswer,
     ProviderUnavailable,
     RequestRefused,
+    RunFailed,
     StreamBroken,
 )
 from adapters.exchange import Adapter, Note, Report, Request
-from adapters.executor import Executor, RunFailed
+from adapters.executor import Executor
 from adapters.llamacpp import LlamaCpp, find_model
 
 __all__ = [

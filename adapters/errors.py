@@ -10,7 +10,8 @@ Errors of adapters, grouped by what the caller does about them.
     │   └── ContextOverflow    the log is longer than the model can read
     ├── NotAuthorized          ask the user: the key
     ├── ProviderUnavailable    try again: not reached, loading, overloaded
-    └── StreamBroken           try again as a new answer: cut off in its middle
+    ├── StreamBroken           try again as a new answer: cut off in its middle
+    └── RunFailed              ask the user: the run is over, and has no whole answer
 
 ``type`` is a word for programs, and stands in a failed run beside the message.
 No text holds a key or a message's content.
@@ -27,7 +28,9 @@ class AdapterError(Exception):
     type: ClassVar[str] = "adapter_error"
     is_retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, status: int | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after_s = retry_after_s
@@ -80,3 +83,9 @@ class StreamBroken(AdapterError):
 
     type = "stream_broken"
     is_retryable = True
+
+
+class RunFailed(AdapterError):
+    """A run ended without a whole answer; the text says why. What had come stays in the conversation."""
+
+    type = "run_failed"

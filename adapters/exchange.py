@@ -40,6 +40,7 @@ class Note:
     reason: str
 
     def as_json(self) -> dict[str, str]:
+        """Return it as JSON."""
         return {"about": self.about, "reason": self.reason}
 
 
@@ -53,6 +54,7 @@ class Report:
     repairs: tuple[Note, ...] = ()
 
     def as_json(self) -> dict[str, Json]:
+        """Return it as JSON."""
         return {
             "materializer": self.materializer,
             "messages": self.sent,

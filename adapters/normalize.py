@@ -99,7 +99,9 @@ def _one_system(system: Sequence[Turn], kept: Sequence[Turn], repairs: list[Note
     """Bring system messages to the front, where every provider takes them."""
     for place, turn in enumerate(system):
         if kept[place] is not turn:
-            repairs.append(Note(turn.messages[0], "a system message from within the log was moved to the front"))
+            repairs.append(
+                Note(turn.messages[0], "a system message from within the log was moved to the front")
+            )
     if not system:
         return []
     first = system[0]

@@ -130,6 +130,7 @@ class Conversation:
 
     @property
     def title(self) -> str:
+        """What people call it; may be empty."""
         title = self.document.read("meta").get("title")
         return title if isinstance(title, str) else ""
 

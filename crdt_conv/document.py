@@ -193,7 +193,7 @@ class Document:
     def _on_runs(self, events: list[Any]) -> None:
         self._changes.runs.update(_touched_keys(events))
 
-    def _on_meta(self, event: object) -> None:
+    def _on_meta(self, _event: object) -> None:
         self._changes.meta = True
 
     def _settle(self) -> Changes:

@@ -32,6 +32,7 @@ class Fields:
         return cls(raw)
 
     def get(self, key: str, kind: type[T], default: T | None = None) -> T:
+        """Return a value of one kind, or the default where the key is missing."""
         value = self._raw.get(key, default)
         if not isinstance(value, kind):
             wrong = "is missing" if value is None else f"is no {kind.__name__}"
@@ -39,21 +40,25 @@ class Fields:
         return value
 
     def optional(self, key: str, kind: type[T]) -> T | None:
+        """Return a value of one kind, or nothing."""
         return None if self._raw.get(key) is None else self.get(key, kind)
 
     def strings(self, key: str, default: list[str] | None = None) -> Sequence[str]:
+        """Return a list of strings."""
         values = self.get(key, list, default)
         if not all(isinstance(value, str) for value in values):
             raise MalformedEntry(f"{key!r} holds something else than strings")
         return cast("list[str]", values)
 
     def milliseconds(self, key: str) -> int:
+        """Return a time in milliseconds; 0 where it is missing."""
         value = self._raw.get(key, 0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
             raise MalformedEntry(f"{key!r} is no time in milliseconds")
         return int(value)
 
     def octets(self, key: str) -> bytes:
+        """Return bytes, which JSON shows as numbers."""
         try:
             return bytes(self.get(key, list, []))
         except (TypeError, ValueError):

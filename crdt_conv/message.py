@@ -33,6 +33,7 @@ class Author:
     name: str = ""
 
     def as_json(self) -> dict[str, str]:
+        """Return it as JSON."""
         return {"kind": self.kind, "device": self.device, "name": self.name}
 
 
@@ -51,6 +52,7 @@ class Part:
         return text if isinstance(text, str) else ""
 
     def as_json(self) -> dict[str, Json]:
+        """Return it as JSON."""
         return {"id": self.id, "type": self.type, **self.content}
 
 
@@ -85,6 +87,7 @@ class Message:
 
     @property
     def is_complete(self) -> bool:
+        """Whether it was written to its end."""
         return self.status == "complete"
 
     @property

@@ -30,6 +30,7 @@ class Target:
     params: Mapping[str, Json] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Json]:
+        """Return it as JSON."""
         return {
             "adapter": self.adapter,
             "model": self.model,
@@ -62,6 +63,7 @@ class Run:
 
     @property
     def is_over(self) -> bool:
+        """Whether nothing more will come of it."""
         return self.state in FINAL
 
     @property

@@ -40,7 +40,7 @@ def routes() -> list[Route]:
     ]
 
 
-async def _list(store: Store, request: Request) -> Response:
+async def _list(store: Store, _request: Request) -> Response:
     return JSONResponse({"conversations": [info_json(info) for info in store.list()]})
 
 

@@ -82,11 +82,11 @@ def create_app(hub: Hub, token: str) -> Starlette:
     return app
 
 
-async def _root(request: Request) -> Response:
+async def _root(_request: Request) -> Response:
     return PlainTextResponse("crdt-conv: Yjs clients connect to /sync/<conversation>?token=<token>\n")
 
 
-async def _healthz(request: Request) -> Response:
+async def _healthz(_request: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 

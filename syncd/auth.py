@@ -48,7 +48,7 @@ def load_token(store: Path) -> str:
     try:
         file.unlink(missing_ok=True)
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w") as stream:
+        with os.fdopen(descriptor, "w") as stream:
             stream.write(f"{made}\n")
     except OSError as error:
         raise StartError(f"can't write the token to {file}: {error.strerror}") from error

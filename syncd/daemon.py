@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import uvicorn
 
 from adapters import AdapterError, Executor, LlamaCpp, find_model
@@ -72,13 +73,12 @@ async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
         url = _url(listener)
         store.publish(url)
         hub = Hub(store)
-        async with hub.running(), _serving(create_app_server(hub, token), listener):
-            async with _executor(store, model):
-                announce(Ready(url, token, model, notice))
-                await _stop_signal()
+        async with hub.running(), _serving(_server(hub, token), listener), _executor(store, model):
+            announce(Ready(url, token, model, notice))
+            await _stop_signal()
 
 
-def create_app_server(hub: Hub, token: str) -> uvicorn.Server:
+def _server(hub: Hub, token: str) -> uvicorn.Server:
     """Return uvicorn, set up so that no log line ever holds a query string with a token."""
     return _Server(
         uvicorn.Config(
@@ -107,7 +107,8 @@ async def _serving(server: uvicorn.Server, listener: socket.socket) -> AsyncIter
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, [listener])
         try:
-            while not server.started:
+            # Uvicorn says so by a flag, not by an event.
+            while not server.started:  # noqa: ASYNC110
                 await anyio.sleep(0.01)
             yield
         finally:
@@ -119,7 +120,10 @@ async def _executor(store: Store, model: Path | None) -> AsyncIterator[None]:
     if model is None:
         yield
         return
-    async with Executor(store, adapters=[LlamaCpp(model=model)]) as executor, anyio.create_task_group() as tasks:
+    async with (
+        Executor(store, adapters=[LlamaCpp(model=model)]) as executor,
+        anyio.create_task_group() as tasks,
+    ):
         tasks.start_soon(_offer_all, store, executor)
         yield
         tasks.cancel_scope.cancel()
@@ -129,7 +133,7 @@ async def _offer_all(store: Store, executor: Executor) -> None:
     """Find the runs that were asked for, or broke off, while no executor was here."""
     for info in store.list():
         executor.offer(store.open(info.id))
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
 
 
 async def _stop_signal() -> None:

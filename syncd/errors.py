@@ -5,7 +5,6 @@ Errors of transport, grouped by what the caller does about them.
 
     SyncdError
     ├── StartError            ask the operator: port, token file
-    ├── RunFailed             ask the user: the model gave no answer
     └── SyncError             a client can't go on
         ├── SyncRefused       final: the token, the rights, the bytes; coming back won't help
         └── SyncTimeout       the other end was not reached in the time given
@@ -38,7 +37,3 @@ class SyncRefused(SyncError):
 
 class SyncTimeout(SyncError):
     """The other end could not be reached in the time given. What was written waits in the store."""
-
-
-class RunFailed(SyncdError):
-    """A run ended without an answer; the text says why. What had come stays in the conversation."""

@@ -1,6 +1,4 @@
-"""
-Conversations as JSON: what ``conv show --json`` and the HTTP API print, and nobody else's shape.
-"""
+"""Conversations as JSON: what ``conv show --json`` and the HTTP API print."""
 
 from __future__ import annotations
 

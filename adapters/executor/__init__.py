@@ -1,5 +1,5 @@
 """The executor: a replica that fulfils runs."""
 
-from adapters.executor.executor import Executor, RunFailed
+from adapters.executor.executor import Executor
 
-__all__ = ["Executor", "RunFailed"]
+__all__ = ["Executor"]

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
 import anyio
 from anyio.abc import TaskGroup
 
-from adapters.errors import AdapterError, NothingToAnswer
+from adapters.answers import answer_pieces
+from adapters.errors import NothingToAnswer, RunFailed
 from adapters.exchange import Adapter
 from adapters.executor.fulfil import Fulfilment
 from adapters.executor.leases import RENEW_S, TTL_S, Leases
@@ -26,12 +28,6 @@ from crdt_conv import MAIN, Change, Conversation, Run, Store, StoreError, Target
 MAX_EPOCHS = 3
 
 logger = logging.getLogger("adapters")
-
-
-class RunFailed(AdapterError):
-    """A run ended without a whole answer; the text says why."""
-
-    type = "run_failed"
 
 
 class Executor:
@@ -102,30 +98,12 @@ class Executor:
         """
         wanted = target or Target(next(iter(self._adapters)))
         run_id = conversation.runs.request(wanted, branch).id
-        shown = 0
-        changed = anyio.Event()
-
-        def on_change(change: Change) -> None:
-            changed.set()
-
-        unsubscribe = conversation.subscribe(on_change)
         try:
-            while True:
-                run = conversation.runs[run_id]
-                text = conversation.message(run.outputs[-1]).text if run.outputs else ""
-                if len(text) > shown:
-                    yield text[shown:]
-                    shown = len(text)
-                    continue
-                if run.is_over:
-                    break
-                changed = anyio.Event()
-                await changed.wait()
+            async with aclosing(answer_pieces(conversation, run_id)) as pieces:
+                async for piece in pieces:
+                    yield piece
         finally:
-            unsubscribe()
             conversation.runs.cancel(run_id)
-        if run.state != "complete":
-            raise RunFailed(str((run.error or {}).get("message") or f"the run was {run.state}"))
 
     # Taking runs
 
@@ -184,6 +162,9 @@ class Executor:
         if len(run.claims) < MAX_EPOCHS and not missing:
             return True
         reason = "its messages are not here" if missing else f"it broke off {MAX_EPOCHS} times"
-        error = {"type": NothingToAnswer.type if missing else RunFailed.type, "message": f"the run failed: {reason}"}
+        error = {
+            "type": NothingToAnswer.type if missing else RunFailed.type,
+            "message": f"the run failed: {reason}",
+        }
         conversation.runs.update(run.id, state="failed", error=error)
         return False

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Self
 
 import anyio
 
@@ -38,7 +39,9 @@ class _Outcome:
 class Fulfilment:
     """One run on its way, under one lease."""
 
-    def __init__(self, conversation: Conversation, run: Run, adapter: Adapter, leases: Leases, lease: Lease) -> None:
+    def __init__(
+        self, conversation: Conversation, run: Run, adapter: Adapter, leases: Leases, lease: Lease
+    ) -> None:
         self._conversation = conversation
         self._run = run
         self._adapter = adapter
@@ -168,7 +171,7 @@ class _Flusher:
         self._fulfilment = fulfilment
         self._has_more = anyio.Event()
 
-    async def __aenter__(self) -> _Flusher:
+    async def __aenter__(self) -> Self:
         self._tasks = await anyio.create_task_group().__aenter__()
         self._tasks.start_soon(self._flush)
         return self

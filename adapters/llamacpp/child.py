@@ -25,7 +25,7 @@ def main() -> None:
     os.dup2(2, 1)
     try:
         server = _start(wanted)
-    except Exception as error:  # whatever it is, the parent must hear of it
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
         answer.write(json.dumps({"error": str(error) or type(error).__name__}) + "\n")
         sys.exit(1)
     answer.write(json.dumps({"url": server.listening_address}) + "\n")
@@ -37,7 +37,7 @@ def main() -> None:
 
 def _start(wanted: dict[str, Any]) -> Any:
     try:
-        import xllamacpp
+        import xllamacpp  # noqa: PLC0415 - optional, and slow to load
     except ImportError as error:
         raise RuntimeError("llama.cpp is not installed: pip install 'crdt-conv[local]'") from error
     params = xllamacpp.CommonParams()

@@ -33,7 +33,9 @@ _DONE = "[DONE]"
 class LlamaClient:
     """A llama-server by its address."""
 
-    def __init__(self, url: str, api_key: str | None = None, *, http: httpx.AsyncClient | None = None) -> None:
+    def __init__(
+        self, url: str, api_key: str | None = None, *, http: httpx.AsyncClient | None = None
+    ) -> None:
         """
         Make a client; nothing is sent yet.
 
@@ -57,7 +59,7 @@ class LlamaClient:
         Raises:
             AdapterError: It was refused, or broke off.
         """
-        # The server may close a kept connection that has carried a stream, without answering the next request.
+        # The server may close a kept connection that has carried a stream, unasked.
         headers = {**self._headers, "Connection": "close"}
         async with (
             _mapped_errors(),
@@ -74,7 +76,9 @@ class LlamaClient:
     async def is_generating(self) -> bool:
         """Whether any slot of the server is at work."""
         async with _mapped_errors():
-            answer = await self._http.get(f"{self._url}/slots", headers={**self._headers, "Connection": "close"})
+            answer = await self._http.get(
+                f"{self._url}/slots", headers={**self._headers, "Connection": "close"}
+            )
         if answer.is_error:
             raise error_of(answer.status_code, answer.content)
         return any(slot["is_processing"] for slot in answer.json())

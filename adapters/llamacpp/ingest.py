@@ -50,7 +50,10 @@ class ChatIngest:
     def _count(self, event: Mapping[str, Any]) -> None:
         usage, timings = event.get("usage"), event.get("timings")
         if isinstance(usage, dict):
-            counts = {"input_tokens": usage.get("prompt_tokens"), "output_tokens": usage.get("completion_tokens")}
+            counts = {
+                "input_tokens": usage.get("prompt_tokens"),
+                "output_tokens": usage.get("completion_tokens"),
+            }
             self._usage |= {key: count for key, count in counts.items() if isinstance(count, int)}
         if isinstance(timings, dict):
             self._usage["timings"] = {key: timings[key] for key in _TIMINGS if key in timings}

@@ -12,7 +12,17 @@ from crdt_conv import Message, Target
 VERSION: Final = "llamacpp/1"
 
 PARAMS: Final = frozenset(
-    {"max_tokens", "min_p", "presence_penalty", "repeat_penalty", "seed", "stop", "temperature", "top_k", "top_p"}
+    {
+        "max_tokens",
+        "min_p",
+        "presence_penalty",
+        "repeat_penalty",
+        "seed",
+        "stop",
+        "temperature",
+        "top_k",
+        "top_p",
+    }
 )
 """What a target may ask for; whatever else stands in ``params`` is not sent."""
 
@@ -32,7 +42,9 @@ def materialize(log: Sequence[Message], target: Target) -> tuple[Request, Report
         "cache_prompt": True,
         **{key: value for key, value in sorted(target.params.items()) if key in PARAMS},
     }
-    unknown = [Note(key, "llama.cpp is not sent this parameter") for key in sorted(set(target.params) - PARAMS)]
+    unknown = [
+        Note(key, "llama.cpp is not sent this parameter") for key in sorted(set(target.params) - PARAMS)
+    ]
     sent = sum(len(turn.messages) for turn in turns.turns)
     return (
         Request("/v1/chat/completions", body),

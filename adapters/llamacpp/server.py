@@ -118,7 +118,9 @@ class LlamaServer:
             [sys.executable, "-m", "adapters.llamacpp.child"], stderr=subprocess.PIPE, start_new_session=True
         )
         process = self._process
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         self._tasks.start_soon(self._keep_log, process.stderr)
         with anyio.move_on_after(START_S):
             try:

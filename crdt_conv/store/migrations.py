@@ -25,17 +25,20 @@ def m001_log(db: Database) -> None:
     """The first tables."""
     for statement in (
         """create table updates (
-            seq integer primary key autoincrement, conversation text not null, origin text, data blob not null
+            seq integer primary key autoincrement,
+            conversation text not null, origin text, data blob not null
         )""",
         "create index updates_by_conversation on updates (conversation, seq)",
         """create table conversations (
-            id text primary key, title text not null default '', created integer not null, updated integer not null
+            id text primary key, title text not null default '',
+            created integer not null, updated integer not null
         ) without rowid""",
         """create table leases (
             name text primary key, owner text not null, epoch integer not null, expires integer not null
         ) without rowid""",
         """create table outbox (
-            peer text not null, conversation text not null, seq integer not null, primary key (peer, conversation)
+            peer text not null, conversation text not null, seq integer not null,
+            primary key (peer, conversation)
         ) without rowid""",
         "create table settings (key text primary key, value text not null) without rowid",
     ):

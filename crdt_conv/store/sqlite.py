@@ -62,14 +62,14 @@ class SqliteLog:
         self.path = path
         self._lock = threading.RLock()
         with self._border():
-            self._connection = self._connect(read_only)
+            self._connection = self._connect(read_only=read_only)
             self._db = Database(self._connection)
             self._check_version()
             if not read_only:
                 migrations.apply(self._db)
         self._is_open = True
 
-    def _connect(self, read_only: bool) -> sqlite3.Connection:
+    def _connect(self, *, read_only: bool) -> sqlite3.Connection:
         if str(self.path) == ":memory:":
             return self._prepare(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
         file = Path(self.path).absolute()
@@ -141,7 +141,9 @@ class SqliteLog:
     def read(self, conversation: ConversationId, after: int = 0) -> list[tuple[int, bytes]]:
         """Return ``(seq, update)`` of a conversation behind ``after``, in sequence."""
         return self._rows(
-            "select seq, data from updates where conversation = ? and seq > ? order by seq", conversation, after
+            "select seq, data from updates where conversation = ? and seq > ? order by seq",
+            conversation,
+            after,
         )
 
     def discard(self, seq: int) -> None:
@@ -153,7 +155,9 @@ class SqliteLog:
 
     def conversations(self) -> list[ConversationInfo]:
         """Return all conversations, the one that changed last first."""
-        rows = self._rows("select id, title, created, updated from conversations order by updated desc, id desc")
+        rows = self._rows(
+            "select id, title, created, updated from conversations order by updated desc, id desc"
+        )
         return [ConversationInfo(*row) for row in rows]
 
     def has(self, conversation: str) -> bool:
@@ -222,7 +226,9 @@ class SqliteLog:
 
     def last_seq(self, conversation: ConversationId) -> int:
         """Return the highest sequence number of a conversation, 0 without any."""
-        return int(self._rows("select coalesce(max(seq), 0) from updates where conversation = ?", conversation)[0][0])
+        return int(
+            self._rows("select coalesce(max(seq), 0) from updates where conversation = ?", conversation)[0][0]
+        )
 
     # Settings
 
@@ -273,8 +279,14 @@ class SqliteLog:
 
 
 _BY_CODE: dict[int, tuple[type[StoreError], str]] = {
-    sqlite3.SQLITE_FULL: (StoreFull, "the disk is full; what was acknowledged is safe, make room and try again"),
-    sqlite3.SQLITE_READONLY: (StoreReadOnly, "it can't be written; look at the file's and the folder's rights"),
+    sqlite3.SQLITE_FULL: (
+        StoreFull,
+        "the disk is full; what was acknowledged is safe, make room and try again",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        StoreReadOnly,
+        "it can't be written; look at the file's and the folder's rights",
+    ),
     sqlite3.SQLITE_CANTOPEN: (StoreReadOnly, "it can't be opened; look at the folder and its rights"),
     sqlite3.SQLITE_PERM: (StoreReadOnly, "it can't be opened; look at its rights"),
     sqlite3.SQLITE_NOTADB: (StoreCorrupt, "it is no SQLite database"),

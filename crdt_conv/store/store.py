@@ -62,7 +62,7 @@ class Store:
         self._lock = WriterLock(Path(path), program) if is_file else None
         try:
             self.log = SqliteLog(path, read_only=read_only)
-            self.device = device or self._own_device(read_only)
+            self.device = device or self._own_device(read_only=read_only)
         except BaseException:
             self._unlock()
             raise
@@ -71,7 +71,7 @@ class Store:
         self._subscribers: list[Callable[[Change], None]] = []
         self._read_only = read_only
 
-    def _own_device(self, read_only: bool) -> str:
+    def _own_device(self, *, read_only: bool) -> str:
         known = self.log.setting("device")
         return known or ("" if read_only else self.log.set_setting("device", new_id()))
 

@@ -46,11 +46,16 @@ def default_name() -> str:
         return ""
 
 
-def _made_parent(path: Path | None) -> Path:
-    db = path or default_db()
-    if path is None:
-        db.parent.mkdir(parents=True, exist_ok=True)
-    return db
+def _db(context: typer.Context, path: Path) -> Path:
+    """Take ``--db`` from before the command too, and make the default's folder."""
+    given: Path | None = context.find_root().params.get("db")
+    source = context.get_parameter_source("db")
+    # By name: the enumeration is typer's own copy of click's.
+    if given is not None and (source is None or source.name != "COMMANDLINE"):
+        return given
+    if path == default_db():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 DbOption = Annotated[
@@ -61,8 +66,11 @@ DbOption = Annotated[
         help="The store: a file, made where it is missing.",
         default_factory=default_db,
         show_default="conversations.db in the user data directory",
-        callback=_made_parent,
+        callback=_db,
     ),
+]
+RootDbOption = Annotated[
+    Path | None, typer.Option("--db", help="The store, for any command; it may stand behind the command too.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 

@@ -7,18 +7,23 @@ from typing import NoReturn
 import typer
 
 from syncd.cli import look, sync, talk, write
-from syncd.cli.common import run_program
+from syncd.cli.common import RootDbOption, run_program
 from syncd.cli.demo import demo
 
 app = typer.Typer(
     name="conv",
-    help="Conversations with language models that fork, work offline, and merge.",
-    epilog="Every command has --help, and takes --debug for a traceback. 'conv demo' is a tour of two minutes.",
+    epilog="Every command has --help, and --debug for a traceback. 'conv demo' is a tour of a minute.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def _root(db: RootDbOption = None) -> None:
+    """Conversations with language models that fork, work offline, and merge."""
+
 
 for command in (
     write.new,

@@ -27,15 +27,14 @@ from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
-from rich.rule import Rule
 
-from adapters import find_model
+from adapters import RunFailed, find_model
+from adapters.answers import answer, wait_until_over, watching
 from crdt_conv import Conversation, Run, Store, Target
-from syncd.cli.answers import answer, wait_until_over, watching
 from syncd.cli.common import console, print_json, run_async
 from syncd.cli.graph import draw_graph
 from syncd.client import SyncClient
-from syncd.errors import RunFailed, StartError
+from syncd.errors import StartError
 
 START_S = 60.0
 STOP_S = 10.0
@@ -94,7 +93,9 @@ class _Tour:
 
     async def run(self) -> dict[str, object]:
         """Play the story; returns what it came to."""
-        await self._say("Three programs: a daemon with a small real model, and two devices with stores of their own.")
+        await self._say(
+            "Three programs: a daemon with a small real model, and two devices with stores of their own."
+        )
         console.print(f"[dim]  stores in {self._folder}, model {self._model.name}[/]")
         with (
             Store(self._folder / "laptop.db", name="laptop") as laptop_store,
@@ -109,7 +110,9 @@ class _Tour:
 
     async def _together(self, laptop: Device, phone: Device, url: str, token: str) -> None:
         await self._say("1. Both are online: what the laptop writes, the phone has.")
-        laptop.conversation.append("system", "You are a helpful travel guide. Answer in two or three sentences.")
+        laptop.conversation.append(
+            "system", "You are a helpful travel guide. Answer in two or three sentences."
+        )
         laptop.conversation.append("user", "We spend a weekend in Lisbon.")
         async with _online(laptop, phone, url, token):
             pass
@@ -124,10 +127,14 @@ class _Tour:
         self._show(laptop, phone)
 
     async def _meet(self, laptop: Device, phone: Device, url: str, token: str) -> dict[str, object]:
-        await self._say("3. They meet again. Nothing is lost, nothing is there twice, both read the same log.")
+        await self._say(
+            "3. They meet again. Nothing is lost, nothing is there twice, both read the same log."
+        )
         async with _online(laptop, phone, url, token) as clients:
             self._show(laptop, phone)
-            await self._say("4. The phone merges its branch and asks the model. Both see the answer as it comes.")
+            await self._say(
+                "4. The phone merges its branch and asks the model. Both see the answer as it comes."
+            )
             phone.conversation.merge("rainy-day")
             phone.conversation.append("user", "What is the best place to begin?")
             requested = phone.conversation.runs.request(Target("llamacpp", params=ANSWER_PARAMS))
@@ -161,14 +168,13 @@ class _Tour:
         logs = [device.conversation.log() for device in (laptop, phone)]
         is_same = logs[0].digest == logs[1].digest
         mark = "[green]✓[/]" if is_same else "[red]✗[/]"
-        console.print(
-            f"{mark} both logs have {len(logs[0].messages)} messages and the digest {logs[0].digest.hex()[:16]}"
-        )
+        digest = logs[0].digest.hex()
+        console.print(f"{mark} both logs have {len(logs[0].messages)} messages and the digest {digest[:16]}")
         reply = answer(phone.conversation, phone.conversation.runs[run_id])
         return {
             "id": laptop.conversation.id,
             "same": is_same,
-            "digest": logs[0].digest.hex(),
+            "digest": digest,
             "messages": [message.text for message in logs[0].messages],
             "answer": reply.text if reply is not None else None,
         }
@@ -177,8 +183,7 @@ class _Tour:
         console.print(Columns([_device_panel(laptop), _device_panel(phone)], expand=True))
 
     async def _say(self, text: str) -> None:
-        console.print()
-        console.print(Rule(f"[bold]{text}", align="left", style="dim"))
+        console.print(f"\n[bold]{text}[/]\n")
         await anyio.sleep(self._pause_s)
 
 
@@ -190,7 +195,19 @@ async def daemon(db: Path, model: Path) -> AsyncIterator[tuple[str, str]]:
     Raises:
         StartError: It did not start; the text is its own.
     """
-    command = [sys.executable, "-m", "syncd", "serve", "--db", str(db), "--port", "0", "--model", str(model), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "syncd",
+        "serve",
+        "--db",
+        str(db),
+        "--port",
+        "0",
+        "--model",
+        str(model),
+        "--json",
+    ]
     process = await anyio.open_process(command, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         ready = json.loads(await _first_line(process))

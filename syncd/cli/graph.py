@@ -1,6 +1,4 @@
-"""
-A conversation's graph as text, one row a message and one column a branch, as ``git log --graph`` draws it.
-"""
+"""A conversation's graph as text: a row for each message, a column for each branch."""
 
 from __future__ import annotations
 
@@ -11,14 +9,13 @@ from rich.text import Text
 from crdt_conv import Conversation, Message
 
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
-_PREVIEW = 60
 
 
 def draw_graph(conversation: Conversation) -> Text:
     """Return the graph of all branches, oldest message first."""
     rows = _rows(conversation)
     columns = {name: column for column, name in enumerate(conversation.branches)}
-    drawn = Text()
+    drawn = Text(no_wrap=True, overflow="ellipsis")
     open_columns: set[int] = set()
     for message in rows:
         column = columns[message.branch]
@@ -61,7 +58,5 @@ def _draw_row(drawn: Text, message: Message, column: int, open_columns: set[int]
     drawn.append(f"{message.branch} ", COLOURS[column % len(COLOURS)])
     drawn.append(f"{message.author.name or message.role}: ", "bold")
     preview = " ".join(message.text.split()) or f"({message.role})"
-    drawn.append(preview if len(preview) <= _PREVIEW else f"{preview[: _PREVIEW - 1]}…")
+    drawn.append(preview)
     drawn.append("\n")
-
-

@@ -22,7 +22,9 @@ from syncd.errors import SyncRefused, SyncTimeout
 AT_ONCE = 16
 POLL_S = 2.0
 
-UrlArgument = Annotated[str, typer.Argument(metavar="URL", help="A daemon: http://host:port, as it prints it.")]
+UrlArgument = Annotated[
+    str, typer.Argument(metavar="URL", help="A daemon: http://host:port, as it prints it.")
+]
 TokenOption = Annotated[str | None, typer.Option("--token", envvar=VARIABLE, help="The daemon's token.")]
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Stay, and go on until Ctrl-C.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the daemon.")]
@@ -90,7 +92,9 @@ async def list_remote(url: str, token: str | None, timeout_s: float) -> list[str
         if answer.status_code == httpx.codes.OK:
             return [str(entry["id"]) for entry in answer.json()["conversations"]]
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise SyncTimeout(f"{url} was not reached ({type(error).__name__}): is 'syncd serve' running?") from error
+        raise SyncTimeout(
+            f"{url} was not reached ({type(error).__name__}): is 'syncd serve' running?"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise SyncRefused(f"{url} does not answer like a crdt-conv daemon", 0) from error
     if answer.status_code == httpx.codes.UNAUTHORIZED:
@@ -131,9 +135,9 @@ async def _watch(
 
 
 def _table(client: SyncClient, conversations: list[Conversation]) -> Table:
-    table = Table("conversation", "state", box=None, header_style="dim", caption="Ctrl-C ends", caption_justify="left")
+    table = Table(
+        "conversation", "state", box=None, header_style="dim", caption="Ctrl-C ends", caption_justify="left"
+    )
     for conversation in conversations:
         table.add_row(escape(conversation.title) or conversation.id, str(client.status(conversation)))
     return table
-
-

@@ -8,13 +8,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from syncd.auth import load_token
-from syncd.cli.common import DbOption, JsonOption, console, default_name, print_json, run_async, run_program
+from syncd.cli.common import (
+    DbOption,
+    JsonOption,
+    RootDbOption,
+    console,
+    default_name,
+    print_json,
+    run_async,
+    run_program,
+)
 from syncd.daemon import Ready, Settings
 from syncd.daemon import serve as serve_daemon
 
 app = typer.Typer(
     name="syncd",
-    help="The sync daemon of crdt-conv, with an executor that answers.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -22,22 +30,29 @@ app = typer.Typer(
 
 
 @app.callback()
-def _root() -> None:
-    """Keep 'serve' a command of its own, however many there are."""
+def _root(db: RootDbOption = None) -> None:
+    """The sync daemon of crdt-conv, with an executor that answers."""
 
 
 @app.command()
 def serve(
     db: DbOption,
-    host: Annotated[str, typer.Option("--host", envvar="CONV_HOST", help="The address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option("--host", envvar="CONV_HOST", help="The address to listen on.")
+    ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", envvar="CONV_PORT", min=0, max=65535, help="The port; 0 picks a free one.")
+        int,
+        typer.Option("--port", envvar="CONV_PORT", min=0, max=65535, help="The port; 0 picks a free one."),
     ] = 7878,
     model: Annotated[
         Path | None,
-        typer.Option("--model", "-m", envvar="CONV_MODEL", help="A GGUF file; SmolLM2 where it is installed."),
+        typer.Option(
+            "--model", "-m", envvar="CONV_MODEL", help="A GGUF file; SmolLM2 where it is installed."
+        ),
     ] = None,
-    no_executor: Annotated[bool, typer.Option("--no-executor", help="Carry updates only; answer no runs.")] = False,
+    no_executor: Annotated[
+        bool, typer.Option("--no-executor", help="Carry updates only; answer no runs.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """
@@ -49,7 +64,9 @@ def serve(
 
     def announce(ready: Ready) -> None:
         if json:
-            print_json({"url": ready.url, "token": ready.token, "model": str(ready.model) if ready.model else None})
+            print_json(
+                {"url": ready.url, "token": ready.token, "model": str(ready.model) if ready.model else None}
+            )
         else:
             _print_ready(ready, db)
 
@@ -63,7 +80,11 @@ def _print_ready(ready: Ready, db: Path) -> None:
     console.print(f"[bold]crdt-conv[/] serves {db}")
     console.print(f"  {ready.url}/?token={ready.token}", markup=False, soft_wrap=True)
     console.print(f"  answers with {ready.model.name}" if ready.model else f"  {ready.notice}", markup=False)
-    console.print(f"  another device:  conv sync {ready.url} --token {ready.token} --watch", markup=False, soft_wrap=True)
+    console.print(
+        f"  another device:  conv sync {ready.url} --token {ready.token} --watch",
+        markup=False,
+        soft_wrap=True,
+    )
     console.print("  Ctrl-C ends", style="dim")
 
 

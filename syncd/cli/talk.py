@@ -11,14 +11,13 @@ import anyio
 import anyio.to_thread
 import typer
 
-from adapters import Executor, LlamaCpp, find_model
+from adapters import Executor, LlamaCpp, RunFailed, find_model
+from adapters.answers import answer, answer_pieces, cancel
 from crdt_conv import MAIN, Conversation, CrdtConvError, InvalidMessage, Target
-from syncd.cli.answers import answer, answer_pieces, cancel
 from syncd.cli.common import DbOption, JsonOption, console, errors, print_json, run_async
 from syncd.cli.look import BranchOption, IdArgument, print_log
 from syncd.cli.workspace import Workspace, writing
 from syncd.cli.write import find_message
-from syncd.errors import RunFailed
 from syncd.view import message_json
 
 ADAPTERS = ("llamacpp",)
@@ -29,7 +28,9 @@ ModelOption = Annotated[
     Path | None,
     typer.Option("--model", "-m", envvar="CONV_MODEL", help="A GGUF file; SmolLM2 where it is installed."),
 ]
-MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", min=1, help="When the answer ends at last.")]
+MaxTokensOption = Annotated[
+    int | None, typer.Option("--max-tokens", min=1, help="When the answer ends at last.")
+]
 
 CHAT_HELP = """\
 [bold]/fork NAME[/] begin a branch at the end   [bold]/branch NAME[/] go to a branch
@@ -111,7 +112,9 @@ async def executing(workspace: Workspace, model: Path | None) -> AsyncIterator[N
         yield
 
 
-async def ask(conversation: Conversation, wanted: Target, branch: str, *, is_shown: bool) -> dict[str, object]:
+async def ask(
+    conversation: Conversation, wanted: Target, branch: str, *, is_shown: bool
+) -> dict[str, object]:
     """
     Request a run, print its answer as it comes, and return it as JSON.
 
@@ -175,7 +178,8 @@ class _Chat:
 
     async def _handle(self, line: str) -> None:
         if line.startswith("/"):
-            self._command(*(line[1:].split(maxsplit=1) + [""])[:2])
+            word, _, argument = line[1:].partition(" ")
+            self._command(word, argument.strip())
         elif line:
             self._conversation.append("user", line, branch=self._branch)
             await ask(self._conversation, self._target, self._branch, is_shown=True)
@@ -196,5 +200,3 @@ class _Chat:
                 print_log(self._conversation, self._conversation.log(self._branch))
             case _:
                 console.print(CHAT_HELP)
-
-

@@ -66,7 +66,9 @@ def append(
 
 def fork(
     conversation_id: IdArgument,
-    at: Annotated[str, typer.Option("--at", help="The message to fork at: its id, or how it begins or ends.")],
+    at: Annotated[
+        str, typer.Option("--at", help="The message to fork at: its id, or how it begins or ends.")
+    ],
     branch: Annotated[str, typer.Option("--branch", "-b", help="The new branch.")],
     db: DbOption,
     json: JsonOption = False,

@@ -169,8 +169,8 @@ class Link:
             case DiffRequested(state_vector):
                 frame, events = session.diff(conversation.encode(state_vector), conversation.last_seq)
                 self._queue(frame)
-                for event in events:
-                    self._handle(session, event)
+                for following in events:
+                    self._handle(session, following)
             case UpdateReceived(update):
                 conversation.receive(update, self._peer)
             case Acknowledged(upto):

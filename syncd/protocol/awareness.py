@@ -64,7 +64,11 @@ class AwarenessStates:
         changed: set[int] = set()
         for client, clock, state in entries:
             known = self._known.get(client)
-            if known is None or clock > known.clock or (clock == known.clock and state == GONE != known.state):
+            if (
+                known is None
+                or clock > known.clock
+                or (clock == known.clock and state == GONE != known.state)
+            ):
                 self._known[client] = _Presence(clock, state, now_s, origin)
                 changed.add(client)
         return changed
@@ -82,7 +86,9 @@ class AwarenessStates:
 
     def expire(self, now_s: float) -> bytes | None:
         """Drop who was not heard of for 30 s; returns what to tell the others, if anything."""
-        return self._drop([client for client, known in self._known.items() if now_s - known.seen_s >= EXPIRES_S])
+        return self._drop(
+            [client for client, known in self._known.items() if now_s - known.seen_s >= EXPIRES_S]
+        )
 
     def _drop(self, clients: Iterable[int]) -> bytes | None:
         gone = [(client, self._known.pop(client)) for client in clients]
@@ -93,7 +99,9 @@ class AwarenessStates:
 
 def encode_awareness(entries: Iterable[tuple[int, int, str]]) -> bytes:
     """Encode ``(client, clock, JSON)`` triples."""
-    encoded = [encode_var_uint(c) + encode_var_uint(clock) + encode_var_string(state) for c, clock, state in entries]
+    encoded = [
+        encode_var_uint(c) + encode_var_uint(clock) + encode_var_string(state) for c, clock, state in entries
+    ]
     return encode_var_uint(len(encoded)) + b"".join(encoded)
 
 
@@ -109,7 +117,9 @@ def decode_awareness(payload: bytes) -> list[tuple[int, int, str]]:
     # Every entry has three bytes at least: a count can't make us allocate.
     if count > len(payload) // 3:
         raise MalformedFrame("an awareness payload is cut off")
-    entries = [(reader.read_var_uint(), reader.read_var_uint(), reader.read_var_string()) for _ in range(count)]
+    entries = [
+        (reader.read_var_uint(), reader.read_var_uint(), reader.read_var_string()) for _ in range(count)
+    ]
     if not reader.is_at_end:
         raise MalformedFrame("an awareness payload with trailing bytes")
     return entries

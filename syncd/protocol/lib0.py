@@ -49,6 +49,7 @@ class Reader:
 
     @property
     def is_at_end(self) -> bool:
+        """Whether everything was read."""
         return self._at >= len(self._data)
 
     def read_var_uint(self) -> int:

@@ -37,13 +37,25 @@ class Daemon:
 
 
 def environment() -> dict[str, str]:
+    """Return what the programs see: a token of ours, and nobody's configuration."""
     return {**os.environ, "CONV_TOKEN": TOKEN, "CONV_CONFIG": os.devnull, "CONV_NAME": "ann"}
 
 
 @contextmanager
 def daemon(db: Path, *options: str, port: int = 0) -> Iterator[Daemon]:
     """Run the daemon until the block ends; SIGTERM ends it, if it is still there."""
-    command = [sys.executable, "-m", "syncd", "serve", "--db", str(db), "--port", str(port), "--json", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "syncd",
+        "serve",
+        "--db",
+        str(db),
+        "--port",
+        str(port),
+        "--json",
+        *options,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), start_new_session=True)
     try:
         ready = json.loads(read_line(process, 60))
@@ -92,6 +104,7 @@ def conv(db: Path, *arguments: str, stdin: str = "", code: int = 0) -> str:
         text=True,
         env=environment(),
         timeout=90,
+        check=False,
     )
     assert done.returncode == code, f"exit code {done.returncode}: {done.stderr}"
     return done.stdout if code == 0 else done.stderr
@@ -131,4 +144,3 @@ def node_is_missing() -> str:
     if not (NODE / "node_modules").is_dir():
         return "the packages of tests/e2e/node are not installed: npm ci"
     return ""
-

@@ -1,16 +1,14 @@
-"""
-Watching a run from wherever its document is: the stream is the document.
-"""
+"""Watching a run from wherever its document is: the stream is the document."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
 
+from adapters.errors import RunFailed
 from crdt_conv import Change, Conversation, Message, Run
-from syncd.errors import RunFailed
 
 CANCEL_S = 5.0
 """How long a person who pressed Ctrl-C waits for the run to be written down as cancelled."""
@@ -22,7 +20,7 @@ class Changes:
     def __init__(self) -> None:
         self._event = anyio.Event()
 
-    def notify(self, change: Change) -> None:
+    def notify(self, _change: Change) -> None:
         """Wake who waits."""
         self._event.set()
 
@@ -43,7 +41,7 @@ async def watching(conversation: Conversation) -> AsyncIterator[Changes]:
         unsubscribe()
 
 
-async def answer_pieces(conversation: Conversation, run_id: str) -> AsyncIterator[str]:
+async def answer_pieces(conversation: Conversation, run_id: str) -> AsyncGenerator[str, None]:
     """
     Yield a run's answer as it grows, until the run is over.
 

