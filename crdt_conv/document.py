@@ -95,8 +95,12 @@ class Document:
             self._doc.apply_update(update)
         except (ValueError, RuntimeError) as error:
             raise MalformedUpdate("an update that can't be integrated") from error
-        self._keep_pending([*self._pending, update])
-        return self._settle()
+        waited = self._pending
+        self._keep_pending([*waited, update])
+        changes = self._settle()
+        if not set(waited) <= set(self._pending):
+            self._read_again(changes)
+        return changes
 
     @contextmanager
     def transaction(self) -> Iterator[Changes]:
@@ -208,6 +212,14 @@ class Document:
         # An entry lost its shape or its place, which only a stranger does.
         self._graph = self._build_graph()
         return changes
+
+    def _read_again(self, changes: Changes) -> None:
+        """Build the index anew: Yjs tells of an entry when it comes, not when what it waited for has come."""
+        before = {message.id: message for message in self._graph}
+        self._graph = self._build_graph()
+        changes.messages |= {message.id for message in self._graph if before.get(message.id) != message}
+        changes.runs |= set(self.read("runs"))
+        changes.meta = True
 
     # Reading and writing entries
 

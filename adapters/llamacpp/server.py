@@ -4,23 +4,28 @@ llama-server as a supervised child process.
 States: ``starting`` → ``ready`` → (the child died) ``restarting`` → ``ready``, or
 ``failed`` when it did not come back. A restart waits, twice as long each time, and
 forgets that after a minute of health. The child's address changes with a restart.
+
+Leaving the context ends the child, at whatever moment the task is cancelled.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
+import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import anyio
 from anyio.abc import ByteReceiveStream, Process, TaskGroup
 
-from adapters.errors import ModelUnavailable, ProviderUnavailable
+from adapters.errors import ModelUnavailable
 from adapters.llamacpp.model import check_model
 
 State: TypeAlias = Literal["starting", "ready", "restarting", "failed"]
@@ -31,14 +36,25 @@ FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 30.0
 HEALTHY_S = 60.0
 MAX_RESTARTS = 8
-_LOG_LINES = 20
+
+_LOG_LINES = 50
+# By its path and isolated from the working folder: with -m, a folder named "adapters"
+# there would be taken for ours, and our own package's imports would double the start.
+_COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("child.py")))
+_ERROR_LINE = re.compile(r"^\S+ E (?P<text>.+)$")
 
 
 class LlamaServer:
     """A llama-server on this machine, for as long as the context is open."""
 
     def __init__(
-        self, model: Path, *, context_tokens: int = 8192, threads: int | None = None, slots: int = 1
+        self,
+        model: Path,
+        *,
+        context_tokens: int = 8192,
+        threads: int | None = None,
+        slots: int = 1,
+        slot_save_path: Path | None = None,
     ) -> None:
         """
         Prepare a server; entering the context starts it.
@@ -48,6 +64,7 @@ class LlamaServer:
             context_tokens: How much one slot reads and writes at most.
             threads: Processor threads; llama.cpp's choice, where it is left out.
             slots: How many answers at once.
+            slot_save_path: The folder where the server may save and restore slots.
         """
         self.model = model
         self.api_key = secrets.token_urlsafe(24)
@@ -58,17 +75,19 @@ class LlamaServer:
             "context_tokens": context_tokens * slots,
             "threads": threads,
             "slots": slots,
+            "slot_save_path": str(slot_save_path) if slot_save_path is not None else None,
+            "port": 0,
         }
         self._url = ""
-        self._process: Process | None = None
-        self._log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._child: _Child | None = None
+        self._failure = ""
         self._changed = anyio.Event()
         self._tasks: TaskGroup
 
     @property
     def pid(self) -> int | None:
         """The child's process id, while there is one."""
-        return self._process.pid if self._process is not None else None
+        return self._child.process.pid if self._child is not None else None
 
     async def __aenter__(self) -> Self:
         """
@@ -78,11 +97,12 @@ class LlamaServer:
             ModelUnavailable: It can't be loaded; the text is one line.
         """
         check_model(self.model)
+        self._set("starting")
         self._tasks = await anyio.create_task_group().__aenter__()
         try:
             await self._start()
         except BaseException:
-            await self.__aexit__(None, None, None)
+            await self._close()
             raise
         self._tasks.start_soon(self._supervise)
         return self
@@ -90,21 +110,18 @@ class LlamaServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._tasks.cancel_scope.cancel()
-        await self._tasks.__aexit__(None, None, None)
-        with anyio.CancelScope(shield=True):
-            await self._stop()
+        await self._close()
 
     async def url(self) -> str:
         """
-        Return where the server listens, waiting for a restart that is under way.
+        Return where the server listens, waiting for a start that is under way.
 
         Raises:
-            ProviderUnavailable: It died and does not come back.
+            ModelUnavailable: It died and does not come back.
         """
         while self.state != "ready":
             if self.state == "failed":
-                raise ProviderUnavailable(f"llama.cpp died and does not come back{self._last_words()}")
+                raise ModelUnavailable(f"llama.cpp does not come back: {self._failure}")
             await self._changed.wait()
         return self._url
 
@@ -114,85 +131,142 @@ class LlamaServer:
         self._changed = anyio.Event()
 
     async def _start(self) -> None:
-        self._process = await anyio.open_process(
-            [sys.executable, "-m", "adapters.llamacpp.child"], stderr=subprocess.PIPE, start_new_session=True
-        )
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self._tasks.start_soon(self._keep_log, process.stderr)
+        try:
+            self._child = child = _Child(await _open_process())
+        except OSError as error:
+            raise ModelUnavailable(f"no process for llama.cpp: {error.strerror}") from error
+        self._tasks.start_soon(child.keep_log)
+        answer: Mapping[str, Any] = {"error": f"llama.cpp did not load {self.model} in {START_S:.0f} s"}
         with anyio.move_on_after(START_S):
-            try:
-                await process.stdin.send(json.dumps(self._wanted).encode() + b"\n")
-                self._url = _url(await _first_line(process.stdout))
-                self._set("ready")
-                return
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError, ValueError):
-                pass
-        await self._stop()
-        raise ModelUnavailable(f"llama.cpp did not start with {self.model}{self._last_words()}")
+            answer = await child.ask(self._wanted)
+        if "url" not in answer:
+            reason = await child.reason(answer, self.model)
+            await self._end_child()
+            raise ModelUnavailable(reason)
+        child.has_loaded = True
+        self._url = answer["url"]
+        self._set("ready")
 
     async def _supervise(self) -> None:
-        restarts, delay_s = 0, FIRST_DELAY_S
-        while self._process is not None:
-            started_s = anyio.current_time()
-            await self._process.wait()
-            self._set("restarting")
-            if anyio.current_time() - started_s > HEALTHY_S:
-                restarts, delay_s = 0, FIRST_DELAY_S
+        restarts = 0
+        while True:
+            if self._child is not None and await self._outlive(self._child) > HEALTHY_S:
+                restarts = 0
             if restarts == MAX_RESTARTS:
                 break
-            await anyio.sleep(delay_s)
-            restarts, delay_s = restarts + 1, min(delay_s * 2, LONGEST_DELAY_S)
+            await anyio.sleep(min(FIRST_DELAY_S * 2**restarts, LONGEST_DELAY_S))
+            restarts += 1
             try:
                 await self._start()
-            except ModelUnavailable:
-                # Counted; the next turn of the loop waits longer. Its process has ended.
-                continue
+            except ModelUnavailable as error:
+                self._failure = str(error)
         self._set("failed")
 
-    async def _keep_log(self, stderr: ByteReceiveStream) -> None:
-        try:
-            async for chunk in stderr:
-                self._log.extend(chunk.decode(errors="replace").splitlines())
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return
+    async def _outlive(self, child: _Child) -> float:
+        """Wait until the child dies, and return how many seconds that took."""
+        started_s = anyio.current_time()
+        await child.process.wait()
+        self._failure = f"it {child.end}"
+        self._set("restarting")
+        await self._end_child()
+        return anyio.current_time() - started_s
 
-    async def _stop(self) -> None:
-        process = self._process
-        if process is None:
-            return
-        if process.returncode is None and process.stdin is not None:
-            await process.stdin.aclose()
-            with anyio.move_on_after(STOP_S):
-                await process.wait()
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        for stream in (process.stdin, process.stdout, process.stderr):
+    async def _end_child(self) -> None:
+        """End the process, if it has not ended, and free what it held."""
+        if self._child is not None:
+            await self._child.stop()
+            self._child = None
+
+    async def _close(self) -> None:
+        try:
+            self._tasks.cancel_scope.cancel()
+            await self._tasks.__aexit__(None, None, None)
+        finally:
+            # In a cancelled task the line above raises, and the child is still there.
+            with anyio.CancelScope(shield=True):
+                await self._end_child()
+
+
+class _Child:
+    """One process, from its start to its end."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.has_loaded = False
+        self._log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._log_ended = anyio.Event()
+
+    async def ask(self, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Write the one line, and read the one line: ``{"url"}``, ``{"error"}``, or nothing if it died."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            await self.process.stdin.send(json.dumps(wanted).encode() + b"\n")
+            answer: Mapping[str, Any] = json.loads(await _first_line(self.process.stdout))
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
+            return {}
+        return answer
+
+    async def keep_log(self) -> None:
+        """Read what llama.cpp says, so that it never waits; keep it only while the model loads."""
+        assert self.process.stderr is not None
+        rest = b""
+        try:
+            async for chunk in self.process.stderr:
+                # Later words may be about a conversation, and must not end up in an error's text.
+                if not self.has_loaded:
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    self._log.extend(line.decode(errors="replace").strip() for line in lines)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass
+        finally:
+            self._log_ended.set()
+
+    async def stop(self) -> None:
+        """End it, and free what it held."""
+        await self._exit()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream is not None:
                 await stream.aclose()
 
-    def _last_words(self) -> str:
-        wrong = [line for line in self._log if " E " in line or "error" in line.lower()]
-        return f": {wrong[-1].strip()[:200]}" if wrong else ""
+    async def _exit(self) -> None:
+        """Close its input, and kill it if it does not end by that."""
+        if self.process.returncode is None and self.process.stdin is not None:
+            await self.process.stdin.aclose()
+            with anyio.move_on_after(STOP_S):
+                await self.process.wait()
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+
+    async def reason(self, answer: Mapping[str, Any], model: Path) -> str:
+        """Say in a line why it did not load; llama.cpp logs the cause first, then who failed because of it."""
+        await self._exit()
+        with anyio.move_on_after(STOP_S):
+            await self._log_ended.wait()
+        causes = [found["text"] for line in self._log if (found := _ERROR_LINE.match(line))]
+        if causes:
+            return f"llama.cpp can't load {model}: {causes[0][:300]}"
+        if "error" in answer:
+            return str(answer["error"]).split("\n", maxsplit=1)[0]
+        return f"llama.cpp {self.end} while it loaded {model}"
+
+    @property
+    def end(self) -> str:
+        """How it ended."""
+        code = self.process.returncode
+        if code is None:
+            return "was stopped"
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
 
 
-def _url(line: bytes) -> str:
-    """Read the child's one line of answer."""
-    answer = json.loads(line)
-    if "error" in answer:
-        raise ModelUnavailable(str(answer["error"]).splitlines()[0])
-    return str(answer["url"])
+async def _open_process() -> Process:
+    # Of its own session, so that a terminal's signals reach the parent alone.
+    return await anyio.open_process(_COMMAND, stderr=subprocess.PIPE, start_new_session=True)
 
 
 async def _first_line(stdout: ByteReceiveStream) -> bytes:
     line = b""
-    try:
-        while not line.endswith(b"\n"):
-            line += await stdout.receive()
-    except anyio.EndOfStream:
-        # What came is no whole line, and so no JSON: the caller says what the log says.
-        return b""
+    while not line.endswith(b"\n"):
+        line += await stdout.receive()
     return line

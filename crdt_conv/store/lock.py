@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from crdt_conv.errors import StoreLocked, StoreOwner, StoreReadOnly
+from crdt_conv.errors import StoreLocked, StoreMissing, StoreOwner, StoreReadOnly
 
 
 class WriterLock:
@@ -25,8 +25,12 @@ class WriterLock:
 
         Raises:
             StoreLocked: Another process has it.
+            StoreMissing: There is no such folder.
             StoreReadOnly: The folder can't be written.
         """
+        if not path.parent.is_dir():
+            # The lock file's library would make the folder, and hide a slip of the pen.
+            raise StoreMissing(f"there is no folder {path.parent}: make it first")
         self._path = path
         self._program = program
         self._lock = FileLock(f"{path}.lock", timeout=0)
