@@ -95,12 +95,11 @@ class Document:
             self._doc.apply_update(update)
         except (ValueError, RuntimeError) as error:
             raise MalformedUpdate("an update that can't be integrated") from error
-        waited = self._pending
+        waited, before = self._pending, self._graph
         self._keep_pending([*waited, update])
-        changes = self._settle()
-        if not set(waited) <= set(self._pending):
-            self._read_again(changes)
-        return changes
+        if set(waited) <= set(self._pending):
+            return self._settle()
+        return self._read_again(before)
 
     @contextmanager
     def transaction(self) -> Iterator[Changes]:
@@ -213,13 +212,15 @@ class Document:
         self._graph = self._build_graph()
         return changes
 
-    def _read_again(self, changes: Changes) -> None:
+    def _read_again(self, before: Graph) -> Changes:
         """Build the index anew: Yjs tells of an entry when it comes, not when what it waited for has come."""
-        before = {message.id: message for message in self._graph}
+        changes = self._changes
+        known = {message.id: message for message in before}
         self._graph = self._build_graph()
-        changes.messages |= {message.id for message in self._graph if before.get(message.id) != message}
-        changes.runs |= set(self.read("runs"))
+        changes.messages = {message.id for message in self._graph if known.get(message.id) != message}
+        changes.runs = set(self.read("runs"))
         changes.meta = True
+        return changes
 
     # Reading and writing entries
 

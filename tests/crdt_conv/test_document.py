@@ -106,7 +106,7 @@ def test_what_waited_is_told_when_it_is_read() -> None:
     heard: list[Change] = []
     target.subscribe(heard.append)
     target.receive(updates[0])
-    assert (len(heard[0].messages), heard[0].runs) == (2, {asked.id})
+    assert (len(heard[0].messages), list(heard[0].runs)) == (2, [asked.id])
 
 
 def test_a_delete_before_its_insert_is_kept() -> None:
