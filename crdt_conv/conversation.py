@@ -111,10 +111,9 @@ class Conversation:
     def __init__(self, conversation_id: ConversationId, log: UpdateLog, author: Author) -> None:
         self.id = conversation_id
         self.author = author
-        self.runs = Runs(self)
         self._log = log
         self._clock = HybridClock()
-        self._subscribers: list[Callable[[Change], None]] = []
+        self._subscribers: dict[object, Callable[[Change], None]] = {}
         self._loaded: Document | None = None
 
     @property
@@ -125,6 +124,12 @@ class Conversation:
             for message in self._loaded.graph:
                 self._clock.see(message.created)
         return self._loaded
+
+    @property
+    def runs(self) -> Runs:
+        """The runs of this conversation."""
+        # Made anew: kept, the two would hold each other, and an idle document in memory.
+        return Runs(self)
 
     # Reading
 
@@ -437,8 +442,14 @@ class Conversation:
 
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
         """Call ``callback``, which must not raise, for every durable change; returns the way to stop it."""
-        self._subscribers.append(callback)
-        return lambda: self._subscribers.remove(callback)
+        # The way out knows a key, not the callback, whose owner may keep it: no cycle.
+        key = object()
+        self._subscribers[key] = callback
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(key, None)
+
+        return unsubscribe
 
     def _announce(self, changes: Changes, seq: int, origin: str | None) -> None:
         for message_id in changes.messages:
@@ -449,7 +460,7 @@ class Conversation:
         change = Change(
             self.id, changes.update, seq, origin, frozenset(changes.messages), frozenset(changes.runs)
         )
-        for callback in tuple(self._subscribers):
+        for callback in tuple(self._subscribers.values()):
             callback(change)
 
 

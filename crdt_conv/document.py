@@ -13,10 +13,11 @@ integrated yet are kept and served along (``get_update()`` drops them).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakMethod
 
 from pycrdt import Doc, Map, TransactionEvent
 
@@ -182,10 +183,11 @@ class Document:
         return message
 
     def _observe(self) -> None:
-        self._doc.observe(self._on_transaction)
-        self._roots["messages"].observe_deep(self._on_messages)
-        self._roots["runs"].observe_deep(self._on_runs)
-        self._roots["meta"].observe(self._on_meta)
+        # Weakly: the Y.Doc holds its observers where no garbage collector sees them.
+        self._doc.observe(_weakly(self._on_transaction))
+        self._roots["messages"].observe_deep(_weakly(self._on_messages))
+        self._roots["runs"].observe_deep(_weakly(self._on_runs))
+        self._roots["meta"].observe(_weakly(self._on_meta))
 
     def _on_transaction(self, event: TransactionEvent) -> None:
         self._changes.update = event.update
@@ -240,6 +242,18 @@ class Document:
         """Return an entry that is a Map, to be changed inside ``transaction``."""
         value = self._roots[root].get(key)
         return value if isinstance(value, Map) else None
+
+
+def _weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return a callback that does not keep the method's object alive."""
+    reference = WeakMethod(method)
+
+    def callback(event: Any) -> None:
+        bound = reference()
+        if bound is not None:
+            bound(event)
+
+    return callback
 
 
 def _touched_keys(events: list[Any]) -> Iterator[str]:

@@ -33,11 +33,12 @@ SWEEP_S = 5.0
 class Hub:
     """The rooms of one store, and the queue in front of its log."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, sweep_s: float = SWEEP_S) -> None:
         self.store = store
         self.commits = GroupCommit(store.append_many)
         self.rooms = Rooms(store, self.commits)
         self.is_running = False
+        self._sweep_s = sweep_s
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -56,7 +57,7 @@ class Hub:
 
     async def _sweep(self) -> None:
         while True:
-            await anyio.sleep(SWEEP_S)
+            await anyio.sleep(self._sweep_s)
             self.rooms.sweep(time.monotonic())
 
 

@@ -52,12 +52,13 @@ class GroupCommit:
                 self._is_waiting = anyio.Event()
                 await self._is_waiting.wait()
                 continue
-            group, self._queue = self._queue, []
             # Not to be abandoned: what is in the thread will be on disk.
             with anyio.CancelScope(shield=True):
-                await self._commit(group)
+                await self._commit_queued()
 
-    async def _commit(self, group: list[tuple[Row, Done]]) -> None:
+    async def _commit_queued(self) -> None:
+        # Held here, not in run(), which waits: a callback keeps a whole room alive.
+        group, self._queue = self._queue, []
         results: Sequence[int | StoreError]
         try:
             results = await anyio.to_thread.run_sync(self._append, [row for row, _ in group])

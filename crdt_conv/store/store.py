@@ -68,7 +68,7 @@ class Store:
             raise
         self._author = Author("human", self.device, name)
         self._live: WeakValueDictionary[str, Conversation] = WeakValueDictionary()
-        self._subscribers: list[Callable[[Change], None]] = []
+        self._subscribers: dict[object, Callable[[Change], None]] = {}
         self._read_only = read_only
 
     def _own_device(self, *, read_only: bool) -> str:
@@ -153,11 +153,17 @@ class Store:
 
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
         """Call ``callback``, which must not raise, for every durable change; returns the way to stop it."""
-        self._subscribers.append(callback)
-        return lambda: self._subscribers.remove(callback)
+        # The way out knows a key, not the callback, whose owner may keep it: no cycle.
+        key = object()
+        self._subscribers[key] = callback
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(key, None)
+
+        return unsubscribe
 
     def _on_change(self, change: Change) -> None:
-        for callback in tuple(self._subscribers):
+        for callback in tuple(self._subscribers.values()):
             callback(change)
 
     # What a conversation needs of its log

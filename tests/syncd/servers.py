@@ -1,0 +1,37 @@
+"""A daemon inside the test's own process: the real application on a real socket."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+
+from crdt_conv import Store
+from syncd.app import Hub
+from syncd.daemon import _server, _serving, _url
+
+TOKEN = "let me in"
+
+
+@asynccontextmanager
+async def serving(store: Store, port: int = 0) -> AsyncIterator[str]:
+    """Serve a store; yields the URL."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        hub = Hub(store, sweep_s=0.05)
+        async with hub.running(), _serving(_server(hub, TOKEN), listener):
+            yield _url(listener)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until a claim holds; the test's own time limit is what fails it."""
+    # Polled: what is waited for is a state of several programs, not an event of one.
+    while not holds():  # noqa: ASYNC110
+        await anyio.sleep(0.005)
