@@ -41,7 +41,7 @@ class UnknownConversation(UsageError):
     """No conversation of this id is in the store."""
 
     def __init__(self, conversation: str) -> None:
-        super().__init__(f"no conversation {conversation} in this store")
+        super().__init__(f"no conversation {conversation} in this store: 'conv ls' lists them")
         self.conversation = conversation
 
 

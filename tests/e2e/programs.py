@@ -98,7 +98,7 @@ def conv(db: Path, *arguments: str, stdin: str = "", code: int = 0) -> str:
     """Run ``conv``, check its exit code, and return what it printed; with another code, its error."""
     command = [sys.executable, "-c", "from syncd.cli.conv import main; main()"]
     done = subprocess.run(
-        [*command, arguments[0], "--db", str(db), *arguments[1:]],
+        [*command, "--db", str(db), *arguments],
         input=stdin,
         capture_output=True,
         text=True,
@@ -120,6 +120,7 @@ class YWebsocketClient:
 
     def __init__(self, url: str, room: str, token: str = TOKEN) -> None:
         command = ["node", str(NODE / "client.mjs"), f"{url}/sync", room, token]
+        self.room = room
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=NODE)
 
     def do(self, command: str, **fields: object) -> Any:
