@@ -40,7 +40,8 @@ def main() -> None:
         server = _start(wanted)
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
         answer.write(json.dumps({"error": str(error) or type(error).__name__}) + "\n")
-        os._exit(1)
+        # Not _exit: llama.cpp writes its log in a thread, and the cause stands there.
+        sys.exit(1)
     answer.write(json.dumps({"url": server.listening_address}) + "\n")
     while sys.stdin.read(4096):
         pass

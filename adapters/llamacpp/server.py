@@ -38,8 +38,9 @@ HEALTHY_S = 60.0
 MAX_RESTARTS = 8
 
 _LOG_LINES = 50
-# By its path and isolated from the working folder: with -m, a folder named "adapters"
-# there would be taken for ours, and our own package's imports would double the start.
+_LINE_LENGTH = 4096
+# By its path. With -m, a folder named "adapters" in the working folder would be taken for
+# ours, and our package's imports would double the start. -P: its neighbours are no top-level modules.
 _COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("child.py")))
 _ERROR_LINE = re.compile(r"^\S+ E (?P<text>.+)$")
 
@@ -136,14 +137,13 @@ class LlamaServer:
         except OSError as error:
             raise ModelUnavailable(f"no process for llama.cpp: {error.strerror}") from error
         self._tasks.start_soon(child.keep_log)
-        answer: Mapping[str, Any] = {"error": f"llama.cpp did not load {self.model} in {START_S:.0f} s"}
+        answer: Mapping[str, Any] | None = None
         with anyio.move_on_after(START_S):
             answer = await child.ask(self._wanted)
-        if "url" not in answer:
+        if answer is None or "url" not in answer:
             reason = await child.reason(answer, self.model)
             await self._end_child()
             raise ModelUnavailable(reason)
-        child.has_loaded = True
         self._url = answer["url"]
         self._set("ready")
 
@@ -154,7 +154,7 @@ class LlamaServer:
                 restarts = 0
             if restarts == MAX_RESTARTS:
                 break
-            await anyio.sleep(min(FIRST_DELAY_S * 2**restarts, LONGEST_DELAY_S))
+            await anyio.sleep(restart_delay_s(restarts))
             restarts += 1
             try:
                 await self._start()
@@ -187,12 +187,16 @@ class LlamaServer:
                 await self._end_child()
 
 
+def restart_delay_s(restarts: int) -> float:
+    """Return how long to wait after so many restarts that did not last."""
+    return min(FIRST_DELAY_S * 2.0**restarts, LONGEST_DELAY_S)
+
+
 class _Child:
     """One process, from its start to its end."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        self.has_loaded = False
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
         self._log_ended = anyio.Event()
 
@@ -208,15 +212,14 @@ class _Child:
         return answer
 
     async def keep_log(self) -> None:
-        """Read what llama.cpp says, so that it never waits; keep it only while the model loads."""
+        """Read what llama.cpp says, so that it never waits; keep the last lines."""
         assert self.process.stderr is not None
         rest = b""
         try:
             async for chunk in self.process.stderr:
-                # Later words may be about a conversation, and must not end up in an error's text.
-                if not self.has_loaded:
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    self._log.extend(line.decode(errors="replace").strip() for line in lines)
+                *lines, rest = (rest + chunk).split(b"\n")
+                rest = rest[-_LINE_LENGTH:]
+                self._log.extend(line.decode(errors="replace").strip() for line in lines)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             pass
         finally:
@@ -239,11 +242,23 @@ class _Child:
             self.process.kill()
         await self.process.wait()
 
-    async def reason(self, answer: Mapping[str, Any], model: Path) -> str:
-        """Say in a line why it did not load; llama.cpp logs the cause first, then who failed because of it."""
-        await self._exit()
+    async def reason(self, answer: Mapping[str, Any] | None, model: Path) -> str:
+        """
+        Say in a line why it did not load.
+
+        Only of loading: what llama.cpp says later may quote a conversation.
+
+        Args:
+            answer: What it answered; nothing, if it did not in time.
+            model: The file.
+        """
+        if answer is None:
+            return f"llama.cpp did not load {model} in {START_S:.0f} s"
+        # It is ending by itself; until then llama.cpp writes its log.
         with anyio.move_on_after(STOP_S):
             await self._log_ended.wait()
+        await self._exit()
+        # The cause comes first, then what failed by it.
         causes = [found["text"] for line in self._log if (found := _ERROR_LINE.match(line))]
         if causes:
             return f"llama.cpp can't load {model}: {causes[0][:300]}"

@@ -3,18 +3,17 @@
 from syncd.protocol.awareness import AwarenessStates
 from syncd.protocol.close_codes import CloseCode, is_final
 from syncd.protocol.errors import LocalProtocolError, MalformedFrame, ProtocolError, RemoteProtocolError
-from syncd.protocol.frames import Denied
-from syncd.protocol.session import (
+from syncd.protocol.events import (
     Acknowledged,
     AwarenessQueried,
     AwarenessReceived,
-    ClientSession,
     DiffRequested,
     Event,
-    ServerSession,
     Synced,
     UpdateReceived,
 )
+from syncd.protocol.frames import Denied
+from syncd.protocol.session import ClientSession, ServerSession
 
 __all__ = [
     "Acknowledged",

@@ -1,5 +1,5 @@
 """
-Errors of the protocol, split as h11 splits them.
+Errors of the protocol, split as h11 splits them: by whose fault it is.
 
 ::
 
@@ -7,6 +7,8 @@ Errors of the protocol, split as h11 splits them.
     ├── LocalProtocolError      we broke it: mend the program
     └── RemoteProtocolError     they broke it: close the connection
         └── MalformedFrame      bytes that are no frame
+
+Text is for people and for close reasons; it never holds what a frame held.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ class ProtocolError(Exception):
 
 
 class LocalProtocolError(ProtocolError):
-    """This program called a session out of turn."""
+    """This program asked for a frame that can't be."""
 
 
 class RemoteProtocolError(ProtocolError):

@@ -4,10 +4,11 @@ Frames of the y-websocket dialect: one document a socket.
 ::
 
     frame     = 0 sync | 1 varBytes(awareness) | 2 0 varString(reason) | 3
-    sync      = 0 varBytes(state vector) | 1 varBytes(update) | 2 varBytes(update)
 
-y-websocket 3 reads one message from a frame and drops the rest, so we send one;
-4 packs several, so we read them all. Messages of unknown types are passed over.
+``sync`` is in ``ysync``, which other dialects share. y-websocket 3 reads one message
+from a frame and drops the rest, so we send one; 4 packs several, so we read them all.
+A message of a type that we don't know is kept as ``Unknown``, with all that follows
+it in the frame, since nothing says where it ends.
 """
 
 from __future__ import annotations
@@ -17,33 +18,28 @@ from typing import TypeAlias, assert_never
 
 from syncd.protocol.errors import MalformedFrame
 from syncd.protocol.lib0 import Reader, encode_var_bytes, encode_var_string, encode_var_uint
+from syncd.protocol.ysync import SyncStep1, SyncStep2, Update, decode_sync, encode_sync
+
+__all__ = [
+    "MAX_MESSAGES",
+    "Awareness",
+    "Denied",
+    "Frame",
+    "QueryAwareness",
+    "SyncStep1",
+    "SyncStep2",
+    "Unknown",
+    "Update",
+    "decode_frame",
+    "decode_frames",
+    "encode_frame",
+]
 
 MAX_MESSAGES = 1000
 """More messages in one frame are a stranger's joke."""
 
 _SYNC, _AWARENESS, _AUTH, _QUERY_AWARENESS = range(4)
-_STEP_1, _STEP_2, _UPDATE = range(3)
-
-
-@dataclass(frozen=True, slots=True)
-class SyncStep1:
-    """A replica's state vector: the other end answers with what it lacks."""
-
-    state_vector: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SyncStep2:
-    """The answer to ``SyncStep1``."""
-
-    update: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """An update by itself: a relay, or the echo that acknowledges one."""
-
-    update: bytes
+_PERMISSION_DENIED = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +73,39 @@ Frame: TypeAlias = SyncStep1 | SyncStep2 | Update | Awareness | Denied | QueryAw
 
 
 def encode_frame(frame: Frame) -> bytes:
-    """Encode one frame."""
+    """
+    Encode one frame.
+
+    Raises:
+        LocalProtocolError: It holds a number or a string that has no encoding.
+    """
     match frame:
-        case SyncStep1(state_vector):
-            return b"\x00\x00" + encode_var_bytes(state_vector)
-        case SyncStep2(update):
-            return b"\x00\x01" + encode_var_bytes(update)
-        case Update(update):
-            return b"\x00\x02" + encode_var_bytes(update)
+        case SyncStep1() | SyncStep2() | Update():
+            return encode_sync(frame, b"\x00")
         case Awareness(payload):
-            return b"\x01" + encode_var_bytes(payload)
+            return encode_var_bytes(payload, b"\x01")
         case Denied(reason):
-            return b"\x02\x00" + encode_var_string(reason)
+            return encode_var_string(reason, b"\x02\x00")
         case QueryAwareness():
             return b"\x03"
         case Unknown(kind, body):
             return encode_var_uint(kind) + body
         case _:
             assert_never(frame)
+
+
+def decode_frame(data: bytes) -> Frame:
+    """
+    Decode a frame that holds one message.
+
+    Raises:
+        MalformedFrame: It is empty, cut off, or holds more.
+    """
+    reader = Reader(data)
+    frame = _decode(reader)
+    if not reader.is_at_end:
+        raise MalformedFrame("a frame with trailing bytes")
+    return frame
 
 
 def decode_frames(data: bytes) -> list[Frame]:
@@ -116,24 +127,19 @@ def decode_frames(data: bytes) -> list[Frame]:
 def _decode(reader: Reader) -> Frame:
     kind = reader.read_var_uint()
     if kind == _SYNC:
-        return _decode_sync(reader)
+        return decode_sync(reader)
     if kind == _AWARENESS:
         return Awareness(reader.read_var_bytes())
     if kind == _QUERY_AWARENESS:
         return QueryAwareness()
     if kind == _AUTH:
-        if reader.read_var_uint() != 0:
-            raise MalformedFrame("an unknown kind of auth message")
-        return Denied(reader.read_var_string())
+        return _decode_auth(reader)
     return Unknown(kind, reader.read_rest())
 
 
-def _decode_sync(reader: Reader) -> Frame:
-    step = reader.read_var_uint()
-    if step == _STEP_1:
-        return SyncStep1(reader.read_var_bytes())
-    if step == _STEP_2:
-        return SyncStep2(reader.read_var_bytes())
-    if step == _UPDATE:
-        return Update(reader.read_var_bytes())
-    raise MalformedFrame(f"no sync message of type {step}")
+def _decode_auth(reader: Reader) -> Denied | Unknown:
+    kind = reader.read_var_uint()
+    if kind == _PERMISSION_DENIED:
+        return Denied(reader.read_var_string())
+    # y-protocols passes over the other kinds too.
+    return Unknown(_AUTH, encode_var_uint(kind) + reader.read_rest())

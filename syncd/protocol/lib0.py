@@ -4,6 +4,10 @@ The primitives of lib0 that frames are made of.
 ``varUint`` is LEB128: 7 bits a byte, least significant first, up to 53 bits,
 since JavaScript counts no further. Bytes and UTF-8 strings carry their length in
 bytes before them. (pycrdt's own encoder writes a string's length in characters.)
+
+A value has one encoding. lib0 would also read a number that is padded with zero
+bits, but never writes one; here it is refused, so what was decoded and is encoded
+again is the same bytes.
 """
 
 from __future__ import annotations
@@ -30,18 +34,34 @@ def encode_var_uint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def encode_var_bytes(data: bytes) -> bytes:
-    """Encode bytes behind their length."""
-    return encode_var_uint(len(data)) + data
+def encode_var_bytes(data: bytes, head: bytes = b"") -> bytes:
+    """
+    Encode bytes behind their length.
+
+    Args:
+        data: The bytes.
+        head: What stands before all of it; given here, ``data`` is copied once.
+    """
+    return b"".join((head, encode_var_uint(len(data)), data))
 
 
-def encode_var_string(text: str) -> bytes:
-    """Encode a string as UTF-8 behind its length in bytes."""
-    return encode_var_bytes(text.encode())
+def encode_var_string(text: str, head: bytes = b"") -> bytes:
+    """
+    Encode a string as UTF-8 behind its length in bytes.
+
+    Raises:
+        LocalProtocolError: It holds half of a surrogate pair, which UTF-8 can't.
+    """
+    try:
+        return encode_var_bytes(text.encode(), head)
+    except UnicodeEncodeError as error:
+        raise LocalProtocolError("a string is no Unicode text") from error
 
 
 class Reader:
     """Reads primitives one after another; everything that can't be read raises ``MalformedFrame``."""
+
+    __slots__ = ("_at", "_data")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -57,7 +77,7 @@ class Reader:
         Read a number.
 
         Raises:
-            MalformedFrame: It is cut off, or larger than 53 bits.
+            MalformedFrame: It is cut off, padded, or larger than 53 bits.
         """
         number = shift = 0
         while True:
@@ -69,8 +89,11 @@ class Reader:
             if number > MAX_VAR_UINT or shift > 49:
                 raise MalformedFrame("a number is larger than 53 bits")
             if byte < 0x80:
-                return number
+                break
             shift += 7
+        if shift and not byte:
+            raise MalformedFrame("a number is longer than it needs to be")
+        return number
 
     def read_var_bytes(self) -> bytes:
         """

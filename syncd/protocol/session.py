@@ -4,101 +4,85 @@ Both ends of one socket for one document, in the y-websocket dialect. Bytes in, 
 Theory of operation. Each end asks with SyncStep1 and is answered with SyncStep2;
 from then on updates flow as they come. The dialect has no acknowledgement: ours
 is the echo. A server sends every update back to its sender too, as the same
-bytes, once it is on disk. The client counts what it sent by these bytes, and
-reports how far everything was echoed.
+bytes in an Update, once it is on disk. The client knows its own bytes again, in
+whatever order they come, and reports how far everything before was echoed.
 
-Before a client's diff has gone out there is nothing to send: the diff is computed
-from the replica, which already holds every update made so far.
+The client numbers what it sends with the positions of its log. Equal bytes are
+the same operations, so it does not matter whose copy of them was stored: any
+one echo is good for one of them.
 
-==================  =======================================================================
-server session      what it does
-==================  =======================================================================
-open                SyncStep1, so that the client uploads; presence, if anybody is here
-SyncStep1 comes     ``DiffRequested``: answer with ``diff``
-SyncStep2, Update   ``UpdateReceived``; an empty update is nothing
-awareness, query    ``AwarenessReceived``, ``AwarenessQueried``
-==================  =======================================================================
+An empty update changes nothing: nobody stores it, so nobody echoes it. As a diff
+it is sent, since it ends the handshake, and counts as echoed at once.
+
+A server's session remembers nothing:
 
 ==================  =======================================================================
-client session      what it does
+comes               event, and what the caller does
 ==================  =======================================================================
-open                SyncStep1
-SyncStep1 comes     ``DiffRequested``: answer with ``diff``, which is counted until its echo
-SyncStep2 comes     ``UpdateReceived`` unless it is empty, then ``Synced``
-Update comes        our own bytes: ``Acknowledged`` if the front moved; else ``UpdateReceived``
-denied              ``Denied``
+SyncStep1           ``DiffRequested``: send ``diff``
+SyncStep2, Update   ``UpdateReceived``: send ``update`` to everybody, its sender too, once it
+                    is on disk; empty: nothing
+Awareness           ``AwarenessReceived``: send ``awareness`` to everybody, its sender too
+QueryAwareness      ``AwarenessQueried``: send ``awareness``
+Denied, unknown     nothing
 ==================  =======================================================================
+
+A client's session knows whether its diff has gone out, and what waits for its echo.
+Until the diff has gone out there is nothing to send: the diff is computed from the
+replica, which already holds every update made so far.
+
+==================  ==============================  ======================================
+happens             before our diff                 after it
+==================  ==============================  ======================================
+``diff``            SyncStep2; waits unless empty   SyncStep2; waits unless empty
+``update``          nothing: the diff holds it      Update; waits
+SyncStep1 comes     ``DiffRequested``               ``DiffRequested``
+SyncStep2 comes     ``UpdateReceived``, ``Synced``  ``UpdateReceived``, ``Synced``
+an echo comes       can't be                        ``Acknowledged``, if the front moves
+an Update comes     ``UpdateReceived``              ``UpdateReceived``
+==================  ==============================  ======================================
+
+A session lives as long as its socket. What a lost socket leaves unacknowledged
+needs no memory here: the next session's diff holds it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TypeAlias
 
+from syncd.protocol.events import (
+    Acknowledged,
+    AwarenessQueried,
+    AwarenessReceived,
+    DiffRequested,
+    Event,
+    Synced,
+    UpdateReceived,
+)
 from syncd.protocol.frames import (
     Awareness,
     Denied,
+    Frame,
     QueryAwareness,
-    SyncStep1,
-    SyncStep2,
     Unknown,
-    Update,
     decode_frames,
     encode_frame,
 )
-
-EMPTY_UPDATE = b"\x00\x00"
-
-
-@dataclass(frozen=True, slots=True)
-class DiffRequested:
-    """The other end has this; send what it lacks."""
-
-    state_vector: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateReceived:
-    """An update that is not known to be ours."""
-
-    update: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class AwarenessReceived:
-    """Presence, not decoded."""
-
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class AwarenessQueried:
-    """The other end wants everybody's presence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Synced:
-    """The other end has sent all that we lacked when we asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """The other end has stored everything that was sent, up to this number of the sender's log."""
-
-    upto: int
-
-
-Event: TypeAlias = (
-    DiffRequested | UpdateReceived | AwarenessReceived | AwarenessQueried | Synced | Acknowledged | Denied
-)
+from syncd.protocol.ysync import EMPTY_UPDATE, SyncStep1, SyncStep2, Update
 
 
 class ServerSession:
     """The server's end."""
 
     def open(self, state_vector: bytes, presence: bytes | None = None) -> list[bytes]:
-        """Return the frames that greet a client: our state vector, and who is here."""
+        """
+        Return the frames that greet a client.
+
+        Args:
+            state_vector: What the server has; stock clients upload only when asked.
+            presence: An awareness payload, if anybody is here.
+        """
         greeting = [encode_frame(SyncStep1(state_vector))]
         return greeting if presence is None else [*greeting, self.awareness(presence)]
 
@@ -109,20 +93,7 @@ class ServerSession:
         Raises:
             MalformedFrame: It is none.
         """
-        events: list[Event] = []
-        for frame in decode_frames(data):
-            match frame:
-                case SyncStep1(state_vector):
-                    events.append(DiffRequested(state_vector))
-                case SyncStep2(update) | Update(update):
-                    events.extend(_received(update))
-                case Awareness(payload):
-                    events.append(AwarenessReceived(payload))
-                case QueryAwareness():
-                    events.append(AwarenessQueried())
-                case Denied() | Unknown():
-                    pass
-        return events
+        return [event for frame in decode_frames(data) for event in _told(frame)]
 
     def diff(self, update: bytes) -> bytes:
         """Return the frame that answers ``DiffRequested``."""
@@ -147,7 +118,10 @@ class ClientSession:
     def __init__(self) -> None:
         self._has_diffed = False
         self._is_synced = False
+        # In the order they were sent; those in the middle may be echoed already.
         self._unacknowledged: deque[_Sent] = deque()
+        # By their bytes: what others wrote must not be compared with everything that waits.
+        self._waiting: dict[bytes, deque[_Sent]] = {}
 
     @property
     def is_in_sync(self) -> bool:
@@ -156,7 +130,7 @@ class ClientSession:
 
     @property
     def unacknowledged(self) -> int:
-        """How many frames wait for their echo."""
+        """How many frames wait for their echo, or for that of an earlier one."""
         return len(self._unacknowledged)
 
     def open(self, state_vector: bytes) -> bytes:
@@ -170,25 +144,7 @@ class ClientSession:
         Raises:
             MalformedFrame: It is none.
         """
-        events: list[Event] = []
-        for frame in decode_frames(data):
-            match frame:
-                case SyncStep1(state_vector):
-                    events.append(DiffRequested(state_vector))
-                case SyncStep2(update):
-                    self._is_synced = True
-                    events.extend([*_received(update), Synced()])
-                case Update(update):
-                    events.extend(self._advance() if self._is_echo(update) else _received(update))
-                case Awareness(payload):
-                    events.append(AwarenessReceived(payload))
-                case QueryAwareness():
-                    events.append(AwarenessQueried())
-                case Denied():
-                    events.append(frame)
-                case Unknown():
-                    pass
-        return events
+        return [event for frame in decode_frames(data) for event in self._on(frame)]
 
     def diff(self, update: bytes, upto: int) -> tuple[bytes, list[Event]]:
         """
@@ -202,7 +158,7 @@ class ClientSession:
             The frame, and ``Acknowledged`` at once where there was nothing to send.
         """
         self._has_diffed = True
-        self._unacknowledged.append(_Sent(update, upto, is_echoed=update == EMPTY_UPDATE))
+        self._wait(_Sent(update, upto, is_echoed=update == EMPTY_UPDATE))
         return encode_frame(SyncStep2(update)), self._advance()
 
     def update(self, update: bytes, upto: int) -> bytes | None:
@@ -214,19 +170,38 @@ class ClientSession:
             upto: Its number in the log.
 
         Returns:
-            The frame; nothing where the diff, still to come, will hold it.
+            The frame; nothing where the update is empty, or the diff, still to come, will hold it.
         """
-        if not self._has_diffed:
+        if not self._has_diffed or update == EMPTY_UPDATE:
             return None
-        self._unacknowledged.append(_Sent(update, upto))
+        self._wait(_Sent(update, upto))
         return encode_frame(Update(update))
 
-    def _is_echo(self, update: bytes) -> bool:
-        for sent in self._unacknowledged:
-            if not sent.is_echoed and sent.update == update:
-                sent.is_echoed = True
-                return True
-        return False
+    def _on(self, frame: Frame) -> list[Event]:
+        match frame:
+            case SyncStep2():
+                self._is_synced = True
+                return [*_told(frame), Synced()]
+            case Update(update):
+                return self._advance() if self._take_echo(update) else _told(frame)
+            case Denied():
+                return [frame]
+            case _:
+                return _told(frame)
+
+    def _wait(self, sent: _Sent) -> None:
+        self._unacknowledged.append(sent)
+        if not sent.is_echoed:
+            self._waiting.setdefault(sent.update, deque()).append(sent)
+
+    def _take_echo(self, update: bytes) -> bool:
+        waiting = self._waiting.get(update)
+        if waiting is None:
+            return False
+        waiting.popleft().is_echoed = True
+        if not waiting:
+            del self._waiting[update]
+        return True
 
     def _advance(self) -> list[Event]:
         """Move the front behind everything that was echoed."""
@@ -243,5 +218,16 @@ class _Sent:
     is_echoed: bool = False
 
 
-def _received(update: bytes) -> list[Event]:
-    return [] if update == EMPTY_UPDATE else [UpdateReceived(update)]
+def _told(frame: Frame) -> list[Event]:
+    """Return the event of a frame that means the same to both ends."""
+    match frame:
+        case SyncStep1(state_vector):
+            return [DiffRequested(state_vector)]
+        case SyncStep2(update) | Update(update) if update != EMPTY_UPDATE:
+            return [UpdateReceived(update, is_diff=isinstance(frame, SyncStep2))]
+        case Awareness(payload):
+            return [AwarenessReceived(payload)]
+        case QueryAwareness():
+            return [AwarenessQueried()]
+        case SyncStep2() | Update() | Denied() | Unknown():
+            return []
