@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from crdt_conv.ids import now_ms
 
-_LAST = 2**53 - 1
+LATEST_MS = 2**53 - 1
 
 
 class HybridClock:
@@ -28,5 +28,5 @@ class HybridClock:
     def next(self) -> int:
         """Return a time after everything seen, and see it."""
         # At the end of the range ids still differ; only the tie-break is coarser.
-        self._seen_ms = min(max(self._wall_ms(), self._seen_ms + 1), _LAST)
+        self._seen_ms = min(max(self._wall_ms(), self._seen_ms + 1), LATEST_MS)
         return self._seen_ms

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from crdt_conv import schema
-from crdt_conv.clock import HybridClock
-from crdt_conv.document import Changes, Document
-from crdt_conv.errors import InvalidMessage, MalformedUpdate, UnknownBranch
+from crdt_conv.clock import LATEST_MS, HybridClock
+from crdt_conv.document import Changes, Document, is_panic
+from crdt_conv.errors import InvalidMessage, MalformedUpdate, StoreError, UnknownBranch
 from crdt_conv.fields import Json
 from crdt_conv.graph import Waiting
 from crdt_conv.ids import ConversationId, MessageId, derived_bytes, merge_id, new_id
@@ -115,6 +115,7 @@ class Conversation:
         self._clock = HybridClock()
         self._subscribers: dict[object, Callable[[Change], None]] = {}
         self._loaded: Document | None = None
+        self._is_writing = False
 
     @property
     def document(self) -> Document:
@@ -165,7 +166,8 @@ class Conversation:
     @property
     def branches(self) -> list[str]:
         """All branches by name, ``main`` first."""
-        names = self.document.graph.branches | set(self.document.read("branches")) | {MAIN}
+        forked = {name for name in self.document.read("branches") if self._forked_at(name)}
+        names = self.document.graph.branches | forked | {MAIN}
         return sorted(names, key=lambda name: (name != MAIN, name))
 
     def heads(self, branch: str = MAIN) -> list[Message]:
@@ -180,11 +182,16 @@ class Conversation:
         heads = document.graph.heads(branch, choices)
         if heads or branch == MAIN:
             return heads
-        entry = document.read("branches", branch)
-        forked_at = entry.get("forked_at") if isinstance(entry, dict) else None
-        if not isinstance(forked_at, str) or forked_at not in document.graph:
+        forked_at = self._forked_at(branch)
+        if forked_at is None:
             raise UnknownBranch(branch)
-        return [document.graph[forked_at]]
+        return [forked_at]
+
+    def _forked_at(self, branch: str) -> Message | None:
+        entry = self.document.read("branches", branch)
+        forked_at = entry.get("forked_at") if isinstance(entry, dict) else None
+        graph = self.document.graph
+        return graph[forked_at] if isinstance(forked_at, str) and forked_at in graph else None
 
     def log(self, branch: str = MAIN) -> Log:
         """
@@ -213,17 +220,25 @@ class Conversation:
         Make changes as one durable update; an error leaves no trace of them.
 
         Raises:
+            InvalidMessage: A value can't be in a document, or a change is being made already.
             StoreError: The log could not take it.
         """
+        if self._is_writing:
+            raise InvalidMessage("a change of this conversation is being made already: make them one")
         document = self.document
+        self._is_writing = True
         try:
             with document.transaction() as changes:
                 yield document
             seq = self._log.append(self.id, changes.update, None) if changes.update else 0
-        except BaseException:
+        except BaseException as error:
             # The replica may hold what the log does not: read it again when next asked.
             self._loaded = None
+            if is_panic(error) or isinstance(error, UnicodeEncodeError | TypeError | OverflowError):
+                raise InvalidMessage("a value that no document can hold") from error
             raise
+        finally:
+            self._is_writing = False
         if changes.update:
             self._announce(changes, seq, None)
 
@@ -320,7 +335,7 @@ class Conversation:
         if all(head.id in held for head in sources):
             return None
         parents = graph.parents_for({head.id: head for head in (*targets, *sources)}.values())
-        created = max(graph[parent].created for parent in parents) + 1
+        created = min(max(graph[parent].created for parent in parents) + 1, LATEST_MS)
         merged = Message(
             id=MessageId(merge_id(into, parents, created)),
             role=MERGE,
@@ -418,8 +433,9 @@ class Conversation:
         Raises:
             MalformedUpdate: It can't be integrated; it is taken back from the log.
         """
+        document = self.document
         try:
-            changes = self.document.apply(update)
+            changes = document.apply(update) or self._read_again(document)
         except MalformedUpdate:
             self._log.discard(seq)
             self._loaded = None
@@ -440,6 +456,14 @@ class Conversation:
         """Count the updates that a peer has not stored yet, as far as we were told."""
         return self._log.waiting(peer, self.id)
 
+    def _read_again(self, before: Document) -> Changes:
+        """Build the replica anew from the log; returns how it differs from what it was."""
+        self._loaded = None
+        known = {message.id: message for message in before.graph}
+        graph = self.document.graph
+        messages = {message.id for message in graph if known.get(message.id) != message}
+        return Changes(messages=messages, runs=set(self.document.read("runs")), meta=True)
+
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
         """Call ``callback``, which must not raise, for every durable change; returns the way to stop it."""
         # The way out knows a key, not the callback, whose owner may keep it: no cycle.
@@ -456,7 +480,9 @@ class Conversation:
             if message_id in self.document.graph:
                 self._clock.see(self.message(message_id).created)
         if changes.meta:
-            self._log.describe(self.id, self.title)
+            # Only for the list, and written again with the next change: what is durable is told all the same.
+            with suppress(StoreError):
+                self._log.describe(self.id, self.title)
         change = Change(
             self.id, changes.update, seq, origin, frozenset(changes.messages), frozenset(changes.runs)
         )

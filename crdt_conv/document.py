@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakMethod
@@ -82,10 +82,20 @@ class Document:
                     self.refused += 1
         if log:
             self._keep_pending(log)
+        if self._pending:
+            # Yjs gives up too early on what waits; asked again, all at once, it integrates the rest.
+            with suppress(ValueError, RuntimeError):
+                self._doc.apply_update(merge_updates(self._pending))
+            self._keep_pending(self._pending)
 
-    def apply(self, update: bytes) -> Changes:
+    def apply(self, update: bytes) -> Changes | None:
         """
         Integrate an update from elsewhere.
+
+        Returns:
+            What changed. Nothing where some update waits, or waited, for another: Yjs
+            neither integrates all that it could then, nor tells of it all. Build a new
+            object from the log, which is right.
 
         Raises:
             MalformedUpdate: It is no update, or can't be integrated. A part of it
@@ -96,11 +106,14 @@ class Document:
             self._doc.apply_update(update)
         except (ValueError, RuntimeError) as error:
             raise MalformedUpdate("an update that can't be integrated") from error
-        waited, before = self._pending, self._graph
-        self._keep_pending([*waited, update])
-        if set(waited) <= set(self._pending):
-            return self._settle()
-        return self._read_again(before)
+        except BaseException as error:
+            # pycrdt's observers panic over a key that was written behind a gap, and fail over deep nesting.
+            if is_panic(error) or isinstance(error, SystemError | ExceptionGroup):
+                return None
+            raise
+        has_waited = self.is_pending
+        self._keep_pending([*self._pending, update])
+        return None if has_waited or self.is_pending else self._settle()
 
     @contextmanager
     def transaction(self) -> Iterator[Changes]:
@@ -137,7 +150,7 @@ class Document:
         """Whether ``update`` holds nothing that this replica has not integrated."""
         rest = lacking(update, self.state_vector)
         if has_structs(rest):
-            return False
+            return update in self._pending
         deletes = read_deletes(rest)
         # An update against our own state vector is our delete set, and nothing else.
         return not deletes or covers(read_deletes(self._doc.get_update(self.state_vector)), deletes)
@@ -206,23 +219,18 @@ class Document:
         changes = self._changes
         # An event can name a key whose value is still pending.
         raw = {key: self.read("messages", key) for key in changes.messages}
-        changes.messages = {key for key in raw if raw[key] is not None or key in self._graph}
+        there = self._roots["messages"]
+        changes.messages = {key for key in raw if key in there or self._is_known(key)}
         parsed = [self._parse(key, raw[key]) for key in changes.messages]
         if all(message is not None and self._graph.add(message) for message in parsed):
+            changes.messages |= self._graph.take_placed()
             return changes
         # An entry lost its shape or its place, which only a stranger does.
         self._graph = self._build_graph()
         return changes
 
-    def _read_again(self, before: Graph) -> Changes:
-        """Build the index anew: Yjs tells of an entry when it comes, not when what it waited for has come."""
-        changes = self._changes
-        known = {message.id: message for message in before}
-        self._graph = self._build_graph()
-        changes.messages = {message.id for message in self._graph if known.get(message.id) != message}
-        changes.runs = set(self.read("runs"))
-        changes.meta = True
-        return changes
+    def _is_known(self, key: str) -> bool:
+        return key in self._graph or self._graph.is_waiting(key) or key in self.quarantined
 
     # Reading and writing entries
 
@@ -232,7 +240,13 @@ class Document:
         if key is not None:
             source = source.get(key)
         # A Map's text is its JSON, made in one call; walking it is four times slower.
-        return json.loads(str(source)) if isinstance(source, Map) else source
+        if not isinstance(source, Map):
+            return source
+        try:
+            return json.loads(str(source))
+        except RecursionError:
+            # Nested deeper than anybody means: entry by entry, so that only the deep one is lost.
+            return {name: self.read(root, name) for name in source.keys()} if key is None else None  # noqa: SIM118
 
     def put(self, root: str, key: str, value: Any) -> None:
         """Set an entry of a root; inside ``transaction``."""
@@ -242,6 +256,11 @@ class Document:
         """Return an entry that is a Map, to be changed inside ``transaction``."""
         value = self._roots[root].get(key)
         return value if isinstance(value, Map) else None
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether an error is a panic of pycrdt, which no ``except Exception`` catches."""
+    return type(error).__name__ == "PanicException"
 
 
 def _weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -18,6 +18,15 @@ Json: TypeAlias = Any
 T = TypeVar("T")
 
 
+MAX_DEPTH = 64
+
+
+def is_shallow(value: Json, depth: int = MAX_DEPTH) -> bool:
+    """Whether nothing in a value lies deeper than ``depth`` lists and Maps."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return depth > 0 and all(is_shallow(item, depth - 1) for item in inner)
+
+
 class Fields:
     """The keys of one raw Map."""
 

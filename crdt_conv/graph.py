@@ -50,8 +50,10 @@ class Graph:
         self._parents_of_any: set[MessageId] = set()
         self._digests: dict[MessageId, bytes] = {}
         self._contents: dict[MessageId, bytes] = {}
+        self._newly_placed: set[MessageId] = set()
         for message in messages:
             self.add(message)
+        self._newly_placed.clear()
 
     def __contains__(self, message_id: object) -> bool:
         return message_id in self._placed
@@ -72,6 +74,10 @@ class Graph:
     def branches(self) -> set[str]:
         """The branches that a placed message was written on."""
         return set(self._leaves)
+
+    def is_waiting(self, message_id: str) -> bool:
+        """Whether a message waits for a parent."""
+        return message_id in self._waiting
 
     def waiting(self) -> list[Waiting]:
         """Return what can't be placed yet, oldest first."""
@@ -99,6 +105,11 @@ class Graph:
             return False
         self._replace(message)
         return True
+
+    def take_placed(self) -> set[MessageId]:
+        """Return what was placed since this was last asked: also what had waited for a parent."""
+        placed, self._newly_placed = self._newly_placed, set()
+        return placed
 
     def _replace(self, message: Message) -> None:
         if message.id in self._waiting:
@@ -128,6 +139,7 @@ class Graph:
 
     def _place(self, message: Message) -> None:
         self._placed[message.id] = message
+        self._newly_placed.add(message.id)
         self._leaves[message.branch].add(message.id)
         for parent in message.parents:
             self._parents_of_any.add(parent)

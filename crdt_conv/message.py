@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from crdt_conv.errors import MalformedEntry
-from crdt_conv.fields import Fields, Json
+from crdt_conv.fields import Fields, Json, is_shallow
 from crdt_conv.ids import MessageId
 
 MAIN: Final = "main"
@@ -165,6 +165,8 @@ def _author(raw: dict[str, Json]) -> Author:
 def _part(raw: object) -> Part:
     if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
         raise MalformedEntry("a part is no Map with a 'type'")
+    if not is_shallow(raw):
+        raise MalformedEntry("a part is nested too deeply")
     part_id = raw.get("id")
     content = {key: value for key, value in raw.items() if key not in ("id", "type")}
     return Part(part_id if isinstance(part_id, str) else "", raw["type"], content)

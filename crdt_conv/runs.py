@@ -115,6 +115,9 @@ class Runs:
                 items = entry.get(key)
                 if item is not None and isinstance(items, Array):
                     items.append(item)
+                elif item is not None:
+                    # Another program's run, with a plain list or none: ours grows from it.
+                    entry[key] = Array([*(items if isinstance(items, list) else ()), item])
             for key, value in values.items():
                 entry[key] = value
         return self[run_id]

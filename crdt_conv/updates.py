@@ -92,7 +92,7 @@ def read_deletes(update: bytes) -> Ranges:
     ranges: Ranges = {}
     for _ in range(numbers.next()):
         client = numbers.next()
-        ranges[client] = [(numbers.next(), numbers.next()) for _ in range(numbers.next())]
+        ranges.setdefault(client, []).extend((numbers.next(), numbers.next()) for _ in range(numbers.next()))
     numbers.end()
     return ranges
 

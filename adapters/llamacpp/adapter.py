@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -46,7 +47,8 @@ class LlamaCpp:
             url: A llama-server that runs already, instead of a child process.
             api_key: Its key.
             context_tokens: How much one answer reads and writes at most.
-            threads: Processor threads of the child.
+            threads: Processor threads of the child; all but one, where it is left out: a model
+                that takes them all is slowed by whatever else runs, many times over.
             at_once: How many answers at the same time.
 
         Raises:
@@ -58,7 +60,9 @@ class LlamaCpp:
         self._url = url
         self._api_key = api_key
         self._server = (
-            LlamaServer(path, context_tokens=context_tokens, threads=threads, slots=at_once) if path else None
+            LlamaServer(path, context_tokens=context_tokens, threads=threads or _all_but_one(), slots=at_once)
+            if path
+            else None
         )
         self._is_wanted = anyio.Event()
         self._is_answered = anyio.Event()
@@ -114,3 +118,7 @@ class LlamaCpp:
         if self._failure is not None:
             raise self._failure
         return await self._server.url(), self._server.api_key
+
+
+def _all_but_one() -> int:
+    return max(1, (os.cpu_count() or 2) - 1)

@@ -31,6 +31,8 @@ class WriterLock:
         if not path.parent.is_dir():
             # The lock file's library would make the folder, and hide a slip of the pen.
             raise StoreMissing(f"there is no folder {path.parent}: make it first")
+        # Two names of one file are one store.
+        path = path.resolve()
         self._path = path
         self._program = program
         self._lock = FileLock(f"{path}.lock", timeout=0)

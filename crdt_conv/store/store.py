@@ -111,9 +111,9 @@ class Store:
             InvalidMessage: The id is taken, or can't be one.
             StoreError: It could not be made durable.
         """
-        if conversation_id is not None and self.log.has(conversation_id):
-            raise InvalidMessage(f"there is a conversation {conversation_id} already")
         conversation = self.join(conversation_id or new_id())
+        if self.log.has(conversation.id):
+            raise InvalidMessage(f"there is a conversation {conversation_id} already")
         values = {"schema": schema.SCHEMA, "created": conversation.next_created(), "title": title}
         with conversation.writing() as document:
             for key, value in values.items():

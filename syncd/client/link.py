@@ -19,7 +19,7 @@ import anyio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
-from crdt_conv import Change, Conversation
+from crdt_conv import Change, Conversation, MalformedUpdate
 from syncd.errors import SyncRefused
 from syncd.protocol import (
     Acknowledged,
@@ -27,6 +27,7 @@ from syncd.protocol import (
     Denied,
     DiffRequested,
     Event,
+    RemoteProtocolError,
     Synced,
     UpdateReceived,
     is_final,
@@ -122,6 +123,8 @@ class Link:
             self._on_closed(_first(closed))
         except* (OSError, TimeoutError, InvalidHandshake, InvalidURI) as failed:
             self._set("offline", _reason(_first(failed)))
+        except* (RemoteProtocolError, MalformedUpdate) as unreadable:
+            self._set("offline", f"the server sent what can't be read ({_first(unreadable)})")
         self._session = None
         return has_answered
 

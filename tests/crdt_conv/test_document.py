@@ -89,8 +89,9 @@ def test_a_gap_is_kept_served_and_closed() -> None:
     assert early.is_pending
     reloaded = Document([early.encode()])
     assert reloaded.is_pending
-    reloaded.apply(second)
-    assert (reloaded.is_pending, len(reloaded.graph)) == (False, 3)
+    assert reloaded.apply(second) is None
+    whole = Document([reloaded.encode()])
+    assert (whole.is_pending, len(whole.graph)) == (False, 3)
 
 
 def test_what_waited_is_told_when_it_is_read() -> None:

@@ -41,14 +41,12 @@ def test_a_message_before_its_parent_reads_when_the_parent_comes() -> None:
     assert not conversation.problems()
 
 
-@pytest.mark.xfail(strict=True, reason="the clock sees what was touched, not what could be placed by it")
 def test_the_clock_sees_a_message_that_had_waited() -> None:
     """What answers a message that had to wait still sorts after it."""
     conversation, _ = child_then_root()
     assert conversation.append("user", "and then").created > conversation.message("child").created
 
 
-@pytest.mark.xfail(strict=True, reason="a change names what was touched, not what could be placed by it")
 def test_a_change_names_the_messages_that_it_brought_into_the_log() -> None:
     """Whoever shows what a change names shows a message that had to wait, too."""
     _, heard = child_then_root()
@@ -68,12 +66,7 @@ def streamed() -> tuple[Conversation, list[bytes]]:
     return source, updates
 
 
-STUCK = pytest.mark.xfail(
-    strict=True, reason="pycrdt 0.14.13 leaves what waited out: see the test of all orders"
-)
-
-
-@pytest.mark.parametrize("missing", [0, 1, pytest.param(2, marks=STUCK), pytest.param(3, marks=STUCK), 4, 5])
+@pytest.mark.parametrize("missing", range(6))
 def test_a_gap_anywhere_closes_without_a_trace(missing: int) -> None:
     """Whichever update comes last, memory, log and source agree in the end."""
     source, updates = streamed()
@@ -84,11 +77,6 @@ def test_a_gap_anywhere_closes_without_a_trace(missing: int) -> None:
     assert not target.problems()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="pycrdt 0.14.13 tries too little of what waited again (34 of these 120 orders);"
-    " applying merge_updates(what waits) once more heals all of them",
-)
 def test_every_order_of_a_stream_reads_the_same() -> None:
     """A message that streams reads the same in whatever order its updates come, in memory and in the log."""
     source, updates = streamed()
@@ -115,11 +103,6 @@ def test_a_gap_travels_and_closes_elsewhere(missing: int) -> None:
     assert third.log() == source.log()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=BaseException,
-    reason="pycrdt 0.14.13 panics in an observer (by a BaseException), after the update was logged",
-)
 def test_a_title_written_apart_beside_a_gap_is_taken_in() -> None:
     """Two devices' titles, one of them behind a gap, raise nothing, and subscribers hear of each update."""
     ann, bob = Doc[Map[Any]](client_id=2), Doc[Map[Any]](client_id=1)
@@ -136,7 +119,6 @@ def test_a_title_written_apart_beside_a_gap_is_taken_in() -> None:
     assert (len(heard), conversation.title) == (5, Document(updates).read("meta", "title"))
 
 
-@pytest.mark.xfail(strict=True, reason="Yjs shows parts of a gapped update at once, and tells of none")
 def test_memory_reads_as_the_log_while_a_gap_is_open() -> None:
     """A restart in the middle of a gap changes nothing of what is read."""
     _, updates = streamed()

@@ -71,7 +71,6 @@ def test_an_odd_field_breaks_one_message_at_most(odd: by_hand.Content) -> None:
 
 
 @pytest.mark.parametrize("value", [by_hand.NULL, by_hand.UNDEFINED], ids=["null", "undefined"])
-@pytest.mark.xfail(strict=True, reason="quarantined after a restart, passed over before it")
 def test_an_entry_that_is_nothing_is_reported_alike(value: bytes) -> None:
     """An entry that holds null is the same problem before and after a restart."""
     conversation = survivor(by_hand.update(7, 0, [by_hand.item(by_hand.values(value), "messages", "m")]))
@@ -173,7 +172,6 @@ def test_what_is_nested_within_reason_reads_on(root: str) -> None:
 
 
 @pytest.mark.parametrize("root", ["messages", "choices", "branches", "runs", "meta"])
-@pytest.mark.xfail(strict=True, reason="json.loads raises RecursionError, from then on at every reading")
 def test_what_is_nested_deeply_is_quarantined(root: str) -> None:
     """1,500 lists in each other are refused or quarantined; the conversation reads on."""
     value = by_hand.values(by_hand.nested(1_500))
@@ -183,7 +181,6 @@ def test_what_is_nested_deeply_is_quarantined(root: str) -> None:
     assert (again.title, again.runs.all(), again.branches) == ("", [], ["main"])
 
 
-@pytest.mark.xfail(strict=True, reason="the digest recurses: log() raises RecursionError")
 def test_a_part_nested_deeply_leaves_the_log_readable() -> None:
     """600 lists in each other, which json.loads still takes, don't keep a log from being read."""
     part = by_hand.mapping(type=by_hand.string("text"), x=by_hand.nested(600))
@@ -206,7 +203,6 @@ def test_nobody_is_refused_for_what_another_sent() -> None:
     assert texts(daemon.log().messages) == ["one", "two"]
 
 
-@pytest.mark.xfail(strict=True, reason="each repetition is appended to the log and kept in memory once more")
 def test_a_gap_sent_again_is_no_news() -> None:
     """An update that waits for another is logged once, however often it comes."""
     conversation = replica()
@@ -226,7 +222,6 @@ def test_deletes_of_a_client_named_twice_all_count() -> None:
     assert conversation.is_news(by_hand.only_deletes(N(2) + twice))
 
 
-@pytest.mark.xfail(strict=True, reason="the index keeps a deleted message that waits, and places it later")
 def test_a_message_deleted_while_it_waits_is_gone() -> None:
     """Memory and log agree on a message that was deleted before its parent came."""
     conversation = replica()
@@ -236,7 +231,6 @@ def test_a_message_deleted_while_it_waits_is_gone() -> None:
     assert conversation.log() == restarted(conversation).log()
 
 
-@pytest.mark.xfail(strict=True, reason="the reason stays in quarantined until a restart")
 def test_a_bad_entry_that_was_deleted_is_no_problem() -> None:
     """Memory and log agree on an entry of the wrong shape that is gone."""
     conversation = replica()

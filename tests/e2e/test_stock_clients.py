@@ -58,7 +58,7 @@ def test_two_browsers_and_the_command_line_share_a_conversation(
 
 
 def test_what_browsers_write_offline_is_merged(server: Daemon, browsers: list[YWebsocketClient]) -> None:
-    """Both write while cut off; when they come back everybody reads one log, and conv says that it diverged."""
+    """Both write while cut off; when they come back everybody reads one log, and conv calls it diverged."""
     first = say(browsers[0], "together")
     heard(browsers[1], 1)
     for number, browser in enumerate(browsers):

@@ -103,12 +103,7 @@ def reached(path: Path, how: str) -> Path:
     [
         "parent",
         "linked folder",
-        pytest.param(
-            "linked file",
-            marks=pytest.mark.xfail(
-                strict=True, reason="the lock's name is made from the link's: two writers"
-            ),
-        ),
+        "linked file",
     ],
 )
 def test_another_way_to_the_file_is_the_same_store(path: Path, how: str) -> None:
