@@ -28,6 +28,7 @@ from crdt_conv.graph import Graph
 from crdt_conv.ids import MessageId
 from crdt_conv.message import Message, parse_message
 from crdt_conv.updates import (
+    check_update,
     covers,
     has_structs,
     lacking,
@@ -80,7 +81,8 @@ class Document:
                     self._doc.apply_update(update)
                 except (ValueError, RuntimeError):
                     self.refused += 1
-        if log:
+        # Asked of all at once first: of each by itself, it takes longer than all the rest of loading.
+        if log and self._waits(_merged(log), self.state_vector, read_state_vector(self.state_vector)):
             self._keep_pending(log)
         if self._pending:
             # Yjs gives up too early on what waits; asked again, all at once, it integrates the rest.
@@ -256,6 +258,22 @@ class Document:
         """Return an entry that is a Map, to be changed inside ``transaction``."""
         value = self._roots[root].get(key)
         return value if isinstance(value, Map) else None
+
+
+def _merged(log: list[bytes]) -> bytes:
+    """Merge a log, without what is no update."""
+    try:
+        return merge_updates(log)
+    except MalformedUpdate:
+        return merge_updates([update for update in log if _is_update(update)])
+
+
+def _is_update(update: bytes) -> bool:
+    try:
+        check_update(update)
+    except MalformedUpdate:
+        return False
+    return True
 
 
 def is_panic(error: BaseException) -> bool:
