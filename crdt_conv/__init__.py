@@ -4,7 +4,7 @@ Canonical state of conversations with language models: the document, its graph, 
 No network, no provider, no event loop. See ``docs/`` for the contracts.
 """
 
-from crdt_conv.conversation import Change, Conversation, Log, Problems
+from crdt_conv.conversation import Conversation
 from crdt_conv.errors import (
     CrdtConvError,
     InvalidMessage,
@@ -27,6 +27,7 @@ from crdt_conv.ids import ConversationId, MessageId, RunId, new_id
 from crdt_conv.message import MAIN, Author, Message, Part
 from crdt_conv.run import Run, Target
 from crdt_conv.store import ConversationInfo, Store
+from crdt_conv.views import Change, Log, Problems
 from crdt_conv.writer import MessageWriter, new_part
 
 __all__ = [

@@ -10,99 +10,21 @@ log. Subscribers hear of a change when it is durable, never before.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Protocol
 
 from crdt_conv import schema
 from crdt_conv.clock import LATEST_MS, HybridClock
 from crdt_conv.document import Changes, Document, is_panic
 from crdt_conv.errors import InvalidMessage, MalformedUpdate, StoreError, UnknownBranch
 from crdt_conv.fields import Json
-from crdt_conv.graph import Waiting
 from crdt_conv.ids import ConversationId, MessageId, derived_bytes, merge_id, new_id
 from crdt_conv.message import MAIN, MERGE, ROLES, Author, Message, Part
 from crdt_conv.runs import Runs
+from crdt_conv.update_log import UpdateLog
 from crdt_conv.updates import check_update
+from crdt_conv.views import Change, Log, Problems
 from crdt_conv.writer import MessageWriter, new_part
-
-
-class UpdateLog(Protocol):
-    """What a conversation needs of a store."""
-
-    def append(self, conversation: ConversationId, update: bytes, origin: str | None) -> int:
-        """
-        Make one update durable.
-
-        Returns:
-            Its sequence number.
-
-        Raises:
-            StoreError: It is not durable, and never will be by itself.
-        """
-
-    def read(self, conversation: ConversationId) -> Iterable[bytes]:
-        """Return all updates of a conversation in sequence."""
-
-    def discard(self, seq: int) -> None:
-        """Take back an update that was never acknowledged, since no document can integrate it."""
-
-    def describe(self, conversation: ConversationId, title: str) -> None:
-        """Keep what the list of conversations shows."""
-
-    def last_seq(self, conversation: ConversationId) -> int:
-        """Return the highest sequence number of a conversation, 0 without any."""
-
-    def acknowledge(self, peer: str, conversation: ConversationId, seq: int) -> None:
-        """Write down that a peer has everything up to ``seq``; never backwards."""
-
-    def waiting(self, peer: str, conversation: ConversationId) -> int:
-        """Count the updates that did not come from a peer and that it has not acknowledged."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """
-    Something durable that happened: ``update`` stands in the log at ``seq``.
-
-    ``origin`` names the peer it came from; it is ``None`` for what was written here.
-    """
-
-    conversation: ConversationId
-    update: bytes
-    seq: int
-    origin: str | None
-    messages: frozenset[MessageId]
-    runs: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """A branch as it reads now: ``digest`` (32 bytes) covers ``messages`` in their order."""
-
-    branch: str
-    heads: tuple[Message, ...]
-    messages: tuple[Message, ...]
-    digest: bytes
-
-    @property
-    def is_diverged(self) -> bool:
-        """Whether devices wrote apart from each other; the next message joins them."""
-        return len(self.heads) > 1
-
-
-@dataclass(frozen=True, slots=True)
-class Problems:
-    """What was kept but not read: entries of the wrong shape, and messages that can't be placed."""
-
-    quarantined: Mapping[str, str]
-    waiting: Sequence[Waiting]
-    is_pending: bool
-    refused_updates: int
-
-    def __bool__(self) -> bool:
-        return bool(self.quarantined or self.waiting or self.is_pending or self.refused_updates)
 
 
 class Conversation:

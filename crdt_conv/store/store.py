@@ -14,12 +14,13 @@ from typing import Self
 from weakref import WeakValueDictionary
 
 from crdt_conv import schema
-from crdt_conv.conversation import Change, Conversation
+from crdt_conv.conversation import Conversation
 from crdt_conv.errors import InvalidMessage, StoreReadOnly, UnknownConversation
 from crdt_conv.ids import ConversationId, new_id, now_ms
 from crdt_conv.message import Author
 from crdt_conv.store.lock import WriterLock
 from crdt_conv.store.sqlite import ConversationInfo, Row, SqliteLog
+from crdt_conv.views import Change
 
 
 class Store:
