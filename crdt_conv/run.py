@@ -15,8 +15,6 @@ from crdt_conv.ids import MessageId, RunId
 from crdt_conv.message import MAIN
 
 REQUESTED: Final = "requested"
-CLAIMED: Final = "claimed"
-STREAMING: Final = "streaming"
 FINAL: Final = frozenset({"complete", "failed", "cancelled", "interrupted"})
 
 

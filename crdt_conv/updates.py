@@ -18,7 +18,6 @@ import pycrdt
 from crdt_conv.errors import MalformedUpdate
 
 EMPTY_UPDATE: Final = b"\x00\x00"
-EMPTY_STATE_VECTOR: Final = b"\x00"
 
 Clocks = dict[int, int]
 Ranges = dict[int, list[tuple[int, int]]]

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from pycrdt import Array, Map
 
 from crdt_conv import schema
-from crdt_conv.errors import UnknownMessage
+from crdt_conv.errors import InvalidMessage, UnknownMessage
 from crdt_conv.fields import Json
 from crdt_conv.ids import MessageId
-from crdt_conv.message import Message, Part
+from crdt_conv.message import STATUSES, Message, Part
 
 if TYPE_CHECKING:
     from crdt_conv.conversation import Conversation
@@ -86,7 +86,13 @@ class MessageWriter:
             status: ``complete``, ``interrupted``, ``failed`` or ``cancelled``.
             usage: Tokens and times, as the adapter counted them.
             stop_reason: Why the model stopped.
+
+        Raises:
+            InvalidMessage: There is no such status.
+            StoreError: It could not be made durable.
         """
+        if status not in STATUSES:
+            raise InvalidMessage(f"no status {status!r}: it is one of {', '.join(sorted(STATUSES))}")
         values = {"status": status, "usage": usage, "stop_reason": stop_reason}
         with self._conversation.writing() as document:
             entry = self._entry(document)

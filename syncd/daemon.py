@@ -73,9 +73,10 @@ async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
         url = _url(listener)
         store.publish(url)
         hub = Hub(store)
-        async with hub.running(), _serving(_server(hub, token), listener), _executor(store, model):
-            announce(Ready(url, token, model, notice))
-            await _stop_signal()
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with hub.running(), _serving(_server(hub, token), listener), _executor(store, model):
+                announce(Ready(url, token, model, notice))
+                await anext(signals)
 
 
 def _server(hub: Hub, token: str) -> uvicorn.Server:
@@ -134,12 +135,6 @@ async def _offer_all(store: Store, executor: Executor) -> None:
     for info in store.list():
         executor.offer(store.open(info.id))
         await anyio.lowlevel.checkpoint()
-
-
-async def _stop_signal() -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            return
 
 
 def _find_model(settings: Settings) -> tuple[Path | None, str]:

@@ -62,9 +62,12 @@ class Room:
 
     def enter(self, connection: Connection) -> None:
         """Let a socket in, and ask it for what it has."""
-        session = self._members[connection] = ServerSession()
+        session = ServerSession()
         presence = self._awareness.encode() if self._awareness else None
-        for frame in session.open(self.conversation.state_vector, presence):
+        # Before it is a member: where the document can't be read, nobody has entered.
+        greeting = session.open(self.conversation.state_vector, presence)
+        self._members[connection] = session
+        for frame in greeting:
             connection.send(frame)
 
     def leave(self, connection: Connection) -> None:
@@ -109,12 +112,13 @@ class Room:
 
     def _committed(self, connection: Connection, update: bytes, result: int | StoreError) -> None:
         self._uncommitted -= 1
-        if isinstance(result, StoreError):
-            logger.error("conversation %s: an update is not stored: %s", self.conversation.id, result)
-            connection.close(CloseCode.TRY_AGAIN_LATER, "the server can't store updates now")
-            return
         try:
+            if isinstance(result, StoreError):
+                raise result
             self.conversation.apply_logged(update, result)
+        except StoreError as error:
+            logger.error("conversation %s: an update is not taken in: %s", self.conversation.id, error)
+            connection.close(CloseCode.TRY_AGAIN_LATER, "the server can't store updates now")
         except MalformedUpdate as error:
             session = self._members.get(connection)
             if session is not None:

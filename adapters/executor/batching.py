@@ -33,10 +33,6 @@ class Batch:
             self._due_s = now_s if self._is_first else now_s + self._batch_s
         self._is_first = False
 
-    def is_due(self, now_s: float) -> bool:
-        """Whether it is time to write."""
-        return self._due_s is not None and now_s >= self._due_s
-
     def take(self) -> list[tuple[str, str]]:
         """Return ``(part type, text)`` in order, and be empty."""
         taken = [(part_type, "".join(pieces)) for part_type, pieces in self._runs]

@@ -18,8 +18,8 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
-from adapters.answers import answer_pieces
-from adapters.errors import NothingToAnswer, RunFailed
+from adapters.answers import answer_pieces, watching
+from adapters.errors import RunFailed
 from adapters.exchange import Adapter
 from adapters.executor.fulfil import Fulfilment
 from adapters.executor.leases import RENEW_S, TTL_S, Leases
@@ -127,14 +127,24 @@ class Executor:
 
     async def _fulfil(self, conversation: Conversation, run_id: str) -> None:
         try:
-            run = conversation.runs[run_id]
+            run = await self._with_messages(conversation, run_id)
             async with self._limits[run.target.adapter]:
                 await self._fulfil_once_leased(conversation, run_id)
-        except (UnknownRun, StoreError) as error:
+        except* (UnknownRun, StoreError) as errors:
             # A full disk must not end the other runs. This one's lease ends by itself.
-            logger.error("conversation %s: run %s was given up: %s", conversation.id, run_id, error)
+            reason = errors.exceptions[0]
+            logger.error("conversation %s: run %s was given up: %s", conversation.id, run_id, reason)
         finally:
             del self._mine[run_id]
+
+    async def _with_messages(self, conversation: Conversation, run_id: str) -> Run:
+        """Return a run once all that it answers is here: it may come first, through a gap."""
+        async with watching(conversation) as changes:
+            while True:
+                run = conversation.runs[run_id]
+                if run.is_over or all(parent in conversation.document.graph for parent in run.parents):
+                    return run
+                await changes.wait()
 
     async def _fulfil_once_leased(self, conversation: Conversation, run_id: str) -> None:
         """Wait for a lease while another executor holds it; the run may be over by then."""
@@ -143,28 +153,25 @@ class Executor:
             if lease is None:
                 await anyio.sleep(self._retry_s)
                 continue
+            self._end_outputs(conversation, run)
             if run.cancel:
                 conversation.runs.update(run.id, state="cancelled")
-            elif self._take_over(conversation, run):
+            elif len(run.claims) >= MAX_EPOCHS:
+                reason = f"the run failed: it broke off {MAX_EPOCHS} times"
+                conversation.runs.update(
+                    run.id, state="failed", error={"type": RunFailed.type, "message": reason}
+                )
+            else:
                 adapter = self._adapters[run.target.adapter]
                 fulfilment = self._mine[run_id] = Fulfilment(conversation, run, adapter, self._leases, lease)
                 await fulfilment.run()
                 return
             self._leases.release(lease)
 
-    def _take_over(self, conversation: Conversation, run: Run) -> bool:
-        """Write down what an earlier owner left; returns whether another try is due."""
+    @staticmethod
+    def _end_outputs(conversation: Conversation, run: Run) -> None:
+        """Write down that an earlier owner's answer broke off; what had come of it stays."""
         graph = conversation.document.graph
         for output in run.outputs:
             if output in graph and graph[output].status == "streaming":
                 conversation.writer(output).finish("interrupted")
-        missing = [parent for parent in run.parents if parent not in graph]
-        if len(run.claims) < MAX_EPOCHS and not missing:
-            return True
-        reason = "its messages are not here" if missing else f"it broke off {MAX_EPOCHS} times"
-        error = {
-            "type": NothingToAnswer.type if missing else RunFailed.type,
-            "message": f"the run failed: {reason}",
-        }
-        conversation.runs.update(run.id, state="failed", error=error)
-        return False

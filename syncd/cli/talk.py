@@ -17,7 +17,6 @@ from crdt_conv import MAIN, Conversation, CrdtConvError, InvalidMessage, Target
 from syncd.cli.common import DbOption, JsonOption, console, errors, print_json, run_async
 from syncd.cli.look import BranchOption, IdArgument, print_log
 from syncd.cli.workspace import Workspace, writing
-from syncd.cli.write import find_message
 from syncd.view import message_json
 
 ADAPTERS = ("llamacpp",)
@@ -189,7 +188,9 @@ class _Chat:
         match word:
             case "fork" if argument:
                 log = self._conversation.log(self._branch)
-                self._conversation.fork(argument, find_message(self._conversation, log.messages[-1].id))
+                if not log.messages:
+                    raise InvalidMessage("there is nothing to fork from yet: say something first")
+                self._conversation.fork(argument, log.messages[-1].id)
                 self._branch = argument
             case "branch" if argument:
                 self._conversation.heads(argument)

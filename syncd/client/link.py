@@ -67,6 +67,7 @@ class Link:
         self._refused: SyncRefused | None = None
         self._changed = anyio.Event()
         self._session: ClientSession | None = None
+        self._was_in_sync = False
         self._outgoing: list[bytes] = []
         self._wake = anyio.Event()
 
@@ -112,12 +113,11 @@ class Link:
             unsubscribe()
 
     async def _connect_once(self) -> bool:
-        """Run one socket to its end; returns whether the server answered at all."""
-        has_answered = False
+        """Run one socket to its end; returns whether it ever came to be in sync."""
+        self._was_in_sync = False
         try:
             async with connect(self._url, max_size=_MAX_FRAME_BYTES, compression=None) as socket:
                 self._set("syncing")
-                has_answered = True
                 await self._exchange(socket)
         except* ConnectionClosed as closed:
             self._on_closed(_first(closed))
@@ -126,7 +126,7 @@ class Link:
         except* (RemoteProtocolError, MalformedUpdate) as unreadable:
             self._set("offline", f"the server sent what can't be read ({_first(unreadable)})")
         self._session = None
-        return has_answered
+        return self._was_in_sync
 
     def _on_closed(self, error: BaseException) -> None:
         received = error.rcvd if isinstance(error, ConnectionClosed) else None
@@ -191,6 +191,8 @@ class Link:
             self._settle(session)
 
     def _settle(self, session: ClientSession) -> None:
+        # Only this ends the backoff: a server may let everybody in, and close at once.
+        self._was_in_sync = self._was_in_sync or session.is_in_sync
         state: State = "in sync" if session.is_in_sync else "syncing"
         if state != self._state:
             self._set(state)

@@ -136,6 +136,14 @@ def test_a_streamed_message_is_one_text() -> None:
     )
 
 
+def test_a_message_ends_in_a_status_that_there_is() -> None:
+    """A slip of the pen is refused, and the message goes on streaming."""
+    writer = replica().stream()
+    with pytest.raises(InvalidMessage, match="'done'"):
+        writer.finish("done")
+    assert writer.message.status == "streaming"
+
+
 def test_created_is_never_behind_what_was_seen() -> None:
     """A device whose clock is late still writes after what it has seen."""
     one = replica()

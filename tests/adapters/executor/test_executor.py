@@ -10,8 +10,9 @@ import pytest
 from adapters import Executor, ProviderUnavailable, RequestRefused, RunFailed, StreamBroken
 from adapters.answers import wait_until_over
 from adapters.executor import fulfil
-from crdt_conv import Conversation, InvalidMessage, Run, Store, Target
+from crdt_conv import Conversation, InvalidMessage, Run, Store, Target, schema
 from tests.adapters.fakes import STOP, ScriptedAdapter, says
+from tests.replicas import copy_of
 
 pytestmark = pytest.mark.anyio
 
@@ -210,6 +211,56 @@ async def test_who_loses_the_lease_stops_without_a_word(store: Store, conversati
             while not adapter.ended:  # noqa: ASYNC110 - the fake tells by a counter
                 await anyio.sleep(0.01)
         assert conversation.runs[run.id].state == "streaming"
+
+
+async def test_a_full_disk_ends_one_run_and_no_other(store: Store, conversation: Conversation) -> None:
+    """When an answer can't be written, its run is given up; with room again the next one is answered."""
+    adapter = ScriptedAdapter([says("Ro"), None, says("x" * 200_000), STOP], [says("Rome."), STOP])
+    async with Executor(store, [adapter]):
+        conversation.runs.request(TARGET)
+        await adapter.is_paused.wait()
+        pages = store.log._connection.execute("pragma page_count").fetchone()[0]
+        store.log._connection.execute(f"pragma max_page_count = {pages}")
+        adapter.release.set()
+        with anyio.fail_after(10):
+            while not adapter.ended:  # noqa: ASYNC110 - the fake tells by a counter
+                await anyio.sleep(0.01)
+        await anyio.wait_all_tasks_blocked()
+        store.log._connection.execute("pragma max_page_count = 100000")
+        done = await over(conversation, conversation.runs.request(TARGET))
+    assert done.state == "complete"
+
+
+async def test_a_run_waits_for_its_messages(store: Store, conversation: Conversation) -> None:
+    """A run that arrives before what it answers is fulfilled when that has come, not failed."""
+    source = copy_of(conversation)
+    asked = source.append("user", "And then?")
+    update = source.encode(conversation.state_vector)
+    with conversation.writing() as document:
+        fields = {"parents": [asked.id], "branch": "main", "target": TARGET.as_json(), "state": "requested"}
+        document.put("runs", "early", schema.run_map(fields))
+    adapter = ScriptedAdapter([says("Rome."), STOP])
+    async with Executor(store, [adapter]) as executor:
+        executor.offer(conversation)
+        await anyio.wait_all_tasks_blocked()
+        assert (conversation.runs["early"].state, adapter.calls) == ("requested", [])
+        conversation.receive(update)
+        done = await over(conversation, conversation.runs["early"])
+    assert done.state == "complete"
+
+
+async def test_a_run_that_was_cancelled_after_its_owner_died_leaves_nothing_streaming(
+    store: Store, conversation: Conversation
+) -> None:
+    """What a dead executor left is ended even if nobody wants another try."""
+    run = conversation.runs.request(TARGET)
+    writer = conversation.stream(parents=run.parents, run=run.id)
+    conversation.runs.update(run.id, state="streaming", output=writer.message.id)
+    conversation.runs.cancel(run.id)
+    async with Executor(store, [ScriptedAdapter()]) as executor:
+        executor.offer(conversation)
+        done = await over(conversation, run)
+    assert (done.state, writer.message.status) == ("cancelled", "interrupted")
 
 
 async def test_runs_of_other_adapters_are_left_alone(store: Store, conversation: Conversation) -> None:

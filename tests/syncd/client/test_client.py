@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from crdt_conv import Conversation, Store
 from syncd.client import SyncClient
@@ -107,6 +109,23 @@ async def test_a_wrong_token_is_final(store: Store) -> None:
         with pytest.raises(SyncRefused, match="token"):
             await client.sync(conversation, timeout_s=10)
         assert client.status(conversation).state == "refused"
+
+
+async def test_a_server_that_turns_everybody_away_is_not_hammered() -> None:
+    """Being let in and closed at once is no success: the waits grow as if nobody had answered."""
+    times: list[float] = []
+
+    async def turn_away(socket: ServerConnection) -> None:
+        times.append(anyio.current_time())
+        await socket.close(1013, "later")
+
+    async with serve(turn_away, "127.0.0.1", free_port()) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with SyncClient(f"ws://127.0.0.1:{port}", token=TOKEN) as client:
+            client.follow(replica())
+            await until(lambda: len(times) == 4)
+    # At least half of 0.4, 0.8 and 1.6 s; with no growth it would be under 0.6 in all.
+    assert times[3] - times[0] > 1.3
 
 
 async def test_no_server_is_a_timeout_not_a_loss() -> None:
