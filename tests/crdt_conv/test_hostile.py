@@ -211,7 +211,7 @@ def test_a_gap_sent_again_is_no_news() -> None:
     assert conversation.last_seq == 1
 
 
-@pytest.mark.xfail(strict=True, reason="read_deletes keeps a client's last ranges only")
+@pytest.mark.xfail(strict=True, reason="pycrdt keeps only the last ranges of a client that is named twice")
 def test_deletes_of_a_client_named_twice_all_count() -> None:
     """A delete set may name a client twice; what is new in it is news."""
     conversation = replica()
