@@ -5,6 +5,7 @@ No network, no provider, no event loop. See ``docs/`` for the contracts.
 """
 
 from crdt_conv.conversation import Conversation
+from crdt_conv.engine import ConversationInfo, Found
 from crdt_conv.errors import (
     CrdtConvError,
     InvalidMessage,
@@ -23,29 +24,36 @@ from crdt_conv.errors import (
     UnknownRun,
     UsageError,
 )
+from crdt_conv.hidden import Destination, HiddenField, Validity, validity
 from crdt_conv.ids import ConversationId, MessageId, RunId, new_id
 from crdt_conv.message import MAIN, Author, Message, Part
 from crdt_conv.run import Run, Target
-from crdt_conv.store import ConversationInfo, Store
-from crdt_conv.views import Change, Log, Problems
+from crdt_conv.store import MemoryEngine, Store
+from crdt_conv.verify import Problem
+from crdt_conv.views import Branch, Change, Log
 from crdt_conv.writer import MessageWriter, new_part
 
 __all__ = [
     "MAIN",
     "Author",
+    "Branch",
     "Change",
     "Conversation",
     "ConversationId",
     "ConversationInfo",
     "CrdtConvError",
+    "Destination",
+    "Found",
+    "HiddenField",
     "InvalidMessage",
     "Log",
     "MalformedUpdate",
+    "MemoryEngine",
     "Message",
     "MessageId",
     "MessageWriter",
     "Part",
-    "Problems",
+    "Problem",
     "Run",
     "RunId",
     "Store",
@@ -63,6 +71,8 @@ __all__ = [
     "UnknownMessage",
     "UnknownRun",
     "UsageError",
+    "Validity",
     "new_id",
     "new_part",
+    "validity",
 ]

@@ -5,9 +5,9 @@ This is the only module that reads or changes a ``pycrdt.Doc``. It knows no
 store and no clock: updates come in by ``apply`` or arise in ``transaction``,
 and whoever calls decides when they are durable.
 
-What it adds to pycrdt: messages are parsed once and only again when touched;
-entries of the wrong shape are quarantined, each alone; updates that can't be
-integrated yet are kept and served along (``get_update()`` drops them).
+What it adds to pycrdt: it says which entries a transaction touched, and updates
+that can't be integrated yet are kept and served along (``get_update()`` drops
+them). What the entries mean is ``index``'s.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakMethod
 
-from pycrdt import Doc, Map, TransactionEvent
+from pycrdt import Array, Doc, Map, TransactionEvent
 
 from crdt_conv import schema
-from crdt_conv.errors import MalformedEntry, MalformedUpdate
-from crdt_conv.fields import Json
-from crdt_conv.graph import Graph
+from crdt_conv.errors import MalformedUpdate
+from crdt_conv.fields import Json, plain
 from crdt_conv.ids import MessageId
-from crdt_conv.message import Message, parse_message
+from crdt_conv.message import Message
 from crdt_conv.updates import (
     check_update,
     covers,
@@ -45,7 +44,10 @@ class Changes:
     update: bytes = b""
     messages: set[MessageId] = field(default_factory=set)
     runs: set[str] = field(default_factory=set)
-    meta: bool = False
+    roots: set[str] = field(default_factory=set)
+    """Small roots in which something changed."""
+    written: dict[MessageId, Message] = field(default_factory=dict)
+    """New messages of which is known that they read as they were written."""
 
 
 class Document:
@@ -57,19 +59,43 @@ class Document:
 
         An update that can't be integrated is left out and counted in ``refused``.
         """
-        self._doc: Doc[Any] = Doc()
-        self._roots = {name: self._root(name) for name in schema.ROOTS}
+        self._ydoc: Doc[Any] = Doc()
+        self._yroots = {name: self._root(name) for name in schema.ROOTS}
+        self._own: list[bytes] = []
         self._pending: list[bytes] = []
         self._changes = Changes()
         self.refused = 0
-        self.quarantined: dict[str, str] = {}
         self._load(updates)
-        self._graph = self._build_graph()
         self._observe()
 
     def _root(self, name: str) -> Map[Any]:
-        root: Map[Any] = self._doc.get(name, type=Map)
+        root: Map[Any] = self._ydoc.get(name, type=Map)
         return root
+
+    def take(self, update: bytes) -> None:
+        """Note an update that was made beside this document by ``Additions``; it is applied when next needed."""
+        self._own.append(update)
+
+    @property
+    def _doc(self) -> Doc[Any]:
+        if self._own:
+            self._catch_up()
+        return self._ydoc
+
+    @property
+    def _roots(self) -> dict[str, Map[Any]]:
+        if self._own:
+            self._catch_up()
+        return self._yroots
+
+    def _catch_up(self) -> None:
+        own, self._own = self._own, []
+        # What they change is known to whoever made them.
+        known, self._changes = self._changes, Changes()
+        with self._ydoc.transaction():
+            for update in own:
+                self._ydoc.apply_update(update)
+        self._changes = known
 
     # Bytes in and out
 
@@ -115,7 +141,7 @@ class Document:
             raise
         has_waited = self.is_pending
         self._keep_pending([*self._pending, update])
-        return None if has_waited or self.is_pending else self._settle()
+        return None if has_waited or self.is_pending else self._changes
 
     @contextmanager
     def transaction(self) -> Iterator[Changes]:
@@ -123,7 +149,6 @@ class Document:
         changes = self._changes = Changes()
         with self._doc.transaction():
             yield changes
-        self._settle()
 
     def encode(self, state_vector: bytes | None = None) -> bytes:
         """
@@ -176,33 +201,21 @@ class Document:
             for clock, length in ranges
         )
 
-    # The index
+    def unknown_roots(self) -> list[str]:
+        """Return the names of roots that schema 1 does not have; they are kept."""
+        return sorted(name for name in self._doc.keys() if name not in self._roots)  # noqa: SIM118 - no iterator
 
-    @property
-    def graph(self) -> Graph:
-        """The graph of all messages that have the shape of one."""
-        return self._graph
-
-    def _build_graph(self) -> Graph:
-        self.quarantined = {}
-        parsed = (self._parse(key, raw) for key, raw in self.read("messages").items())
-        return Graph(message for message in parsed if message is not None)
-
-    def _parse(self, key: str, raw: Json) -> Message | None:
-        try:
-            message = parse_message(key, raw)
-        except MalformedEntry as error:
-            self.quarantined[key] = str(error)
-            return None
-        self.quarantined.pop(key, None)
-        return message
+    # What changes
 
     def _observe(self) -> None:
         # Weakly: the Y.Doc holds its observers where no garbage collector sees them.
         self._doc.observe(_weakly(self._on_transaction))
         self._roots["messages"].observe_deep(_weakly(self._on_messages))
         self._roots["runs"].observe_deep(_weakly(self._on_runs))
-        self._roots["meta"].observe(_weakly(self._on_meta))
+        for name, noted in zip(
+            schema.SMALL_ROOTS, (self._on_meta, self._on_choices, self._on_branches), strict=True
+        ):
+            self._roots[name].observe_deep(_weakly(noted))
 
     def _on_transaction(self, event: TransactionEvent) -> None:
         self._changes.update = event.update
@@ -213,26 +226,14 @@ class Document:
     def _on_runs(self, events: list[Any]) -> None:
         self._changes.runs.update(_touched_keys(events))
 
-    def _on_meta(self, _event: object) -> None:
-        self._changes.meta = True
+    def _on_meta(self, _events: object) -> None:
+        self._changes.roots.add("meta")
 
-    def _settle(self) -> Changes:
-        """Bring the index up to what the transaction touched."""
-        changes = self._changes
-        # An event can name a key whose value is still pending.
-        raw = {key: self.read("messages", key) for key in changes.messages}
-        there = self._roots["messages"]
-        changes.messages = {key for key in raw if key in there or self._is_known(key)}
-        parsed = [self._parse(key, raw[key]) for key in changes.messages]
-        if all(message is not None and self._graph.add(message) for message in parsed):
-            changes.messages |= self._graph.take_placed()
-            return changes
-        # An entry lost its shape or its place, which only a stranger does.
-        self._graph = self._build_graph()
-        return changes
+    def _on_choices(self, _events: object) -> None:
+        self._changes.roots.add("choices")
 
-    def _is_known(self, key: str) -> bool:
-        return key in self._graph or self._graph.is_waiting(key) or key in self.quarantined
+    def _on_branches(self, _events: object) -> None:
+        self._changes.roots.add("branches")
 
     # Reading and writing entries
 
@@ -250,14 +251,59 @@ class Document:
             # Nested deeper than anybody means: entry by entry, so that only the deep one is lost.
             return {name: self.read(root, name) for name in source.keys()} if key is None else None  # noqa: SIM118
 
+    def read_exact(self, root: str, key: str, field: str) -> Any:
+        """Return one field of an entry as JSON and bytes; nothing where it is not there."""
+        entry = self.entry(root, key)
+        value = entry.get(field) if entry is not None else None
+        try:
+            return plain(value.to_py() if isinstance(value, Array | Map) else value)
+        except RecursionError:
+            return None
+
     def put(self, root: str, key: str, value: Any) -> None:
         """Set an entry of a root; inside ``transaction``."""
         self._roots[root][key] = value
+
+    def has(self, root: str, key: str) -> bool:
+        """Whether a root has such an entry; an event can name a key whose value is still pending."""
+        return key in self._roots[root]
+
+    def value(self, root: str, key: str) -> Any:
+        """Return an entry as it is, a shared type or a plain value; nothing where it is not there."""
+        return self._roots[root].get(key)
 
     def entry(self, root: str, key: str) -> Map[Any] | None:
         """Return an entry that is a Map, to be changed inside ``transaction``."""
         value = self._roots[root].get(key)
         return value if isinstance(value, Map) else None
+
+
+class Additions:
+    """
+    Encodes new messages as updates that depend on nothing, without the document.
+
+    A new key of a root has no neighbours, so a Y.Doc of its own, with its own
+    client id, can say all there is to say: a long conversation need not be read
+    for one more message, nor its observers be called.
+    """
+
+    def __init__(self) -> None:
+        self._doc: Doc[Any] = Doc()
+        self._messages: Map[Any] = self._doc.get("messages", type=Map)
+        self._update = b""
+        self._doc.observe(_weakly(self._on_transaction))
+        self.count = 0
+
+    def _on_transaction(self, event: TransactionEvent) -> None:
+        self._update = event.update
+
+    def encode(self, entries: Mapping[MessageId, Map[Any]]) -> bytes:
+        """Return the update that adds entries to ``messages``, under keys that nobody else writes."""
+        with self._doc.transaction():
+            for key, entry in entries.items():
+                self._messages[key] = entry
+        self.count += len(entries)
+        return self._update
 
 
 def _merged(log: list[bytes]) -> bytes:

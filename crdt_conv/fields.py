@@ -7,6 +7,7 @@ the asked type or raises ``MalformedEntry`` with a reason.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -25,6 +26,38 @@ def is_shallow(value: Json, depth: int = MAX_DEPTH) -> bool:
     """Whether nothing in a value lies deeper than ``depth`` lists and Maps."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return depth > 0 and all(is_shallow(item, depth - 1) for item in inner)
+
+
+def is_exact(value: Json) -> bool:
+    """Whether every replica reads a JSON value as it was written: no number beyond a double, not too deep."""
+    if isinstance(value, bool | str | None):
+        return True
+    if isinstance(value, int):
+        return abs(value) < 2**53
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if not is_shallow(value) or not isinstance(value, dict | list):
+        return False
+    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+        return False
+    return all(is_exact(item) for item in (value.values() if isinstance(value, dict) else value))
+
+
+def plain(value: Any) -> Any:
+    """
+    Return a value of a document as JSON and bytes.
+
+    Yjs has one kind of number: a whole one is an ``int``, as JSON would write it.
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, bytearray):
+        return bytes(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return value if value == 0 and math.copysign(1, value) < 0 else int(value)
+    return value
 
 
 class Fields:
@@ -47,6 +80,15 @@ class Fields:
             wrong = "is missing" if value is None else f"is no {kind.__name__}"
             raise MalformedEntry(f"{key!r} {wrong}")
         return value
+
+    @property
+    def raw(self) -> dict[str, Json]:
+        """The Map itself."""
+        return self._raw
+
+    def has(self, key: str) -> bool:
+        """Whether a key has a value other than null."""
+        return self._raw.get(key) is not None
 
     def optional(self, key: str, kind: type[T]) -> T | None:
         """Return a value of one kind, or nothing."""

@@ -1,58 +1,96 @@
 """
-The graph of a conversation: logs, heads and what can't be placed.
+The graph of a conversation: what is placed, what waits, and the heads of branches.
 
 Theory of operation. A message is *placed* once all its parents are, so a
 message with a missing parent waits, with everything written on top of it, and
 a cycle waits for ever: both are reported, neither can break what is placed.
-Among placed messages parents come first, so nothing here can loop.
-
-``lin(m)``, the log as m saw it, is the depth-first post-order of m's ancestry
-that visits ``parents`` in their order: ``lin(parents[0])``, then what each
-further parent's log adds, in that log's order, then m. It depends on immutable
-fields of m's ancestors alone, so it never changes.
-
-Digests are folds over logs, remembered for each message; the log of a child
-starts with the log of its first parent, so one more message costs one more
-step.
+Among placed messages parents come first, so nothing here can loop. Logs and
+digests over what is placed are ``logs``'s.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from crdt_conv.digest import EMPTY, content_digest, fold
 from crdt_conv.errors import UnknownMessage
 from crdt_conv.ids import MessageId
-from crdt_conv.message import Message
+from crdt_conv.logs import Logs, Placed
+from crdt_conv.node import Place
 
 _Siblings = tuple[tuple[MessageId, ...], str]
 
 
+class GraphNode(Placed, Protocol):
+    """What the graph needs of a message."""
+
+    @property
+    def branch(self) -> str:
+        """The branch it was written on."""
+
+    @property
+    def place(self) -> Place:
+        """What the graph is built from. Immutable by contract; a stranger may change it."""
+
+    @property
+    def order(self) -> tuple[int, MessageId]:
+        """The tie-break of contract 1: ``(created, id)``."""
+
+    @property
+    def is_reply(self) -> bool:
+        """Whether it answers its parents, and so may have alternatives."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it was written to its end."""
+
+    @property
+    def hidden_count(self) -> int:
+        """How many hidden fields it carries."""
+
+
+G = TypeVar("G", bound=GraphNode)
+
+
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Generic[G]):
     """A message that can't be placed, and the parents that are not there (or wait themselves)."""
 
-    message: Message
+    message: G
     missing: tuple[MessageId, ...]
 
 
-class Graph:
+class Graph(Generic[G]):
     """An index over messages; holds no document and does no I/O."""
 
-    def __init__(self, messages: Iterable[Message] = ()) -> None:
-        self._placed: dict[MessageId, Message] = {}
-        self._waiting: dict[MessageId, Message] = {}
+    def __init__(self, messages: Iterable[G], content: Callable[[G], bytes]) -> None:
+        """
+        Place what can be placed.
+
+        Args:
+            messages: In any order.
+            content: The digest of one message's visible content, 32 bytes.
+        """
+        self._placed: dict[MessageId, G] = {}
+        self._waiting: dict[MessageId, G] = {}
         self._waiters: defaultdict[MessageId, set[MessageId]] = defaultdict(set)
         self._leaves: defaultdict[str, set[MessageId]] = defaultdict(set)
         self._replies: defaultdict[_Siblings, list[MessageId]] = defaultdict(list)
         self._parents_of_any: set[MessageId] = set()
-        self._digests: dict[MessageId, bytes] = {}
-        self._contents: dict[MessageId, bytes] = {}
         self._newly_placed: set[MessageId] = set()
+        self.logs = Logs(self._placed, content)
+        placed = self._placed
         for message in messages:
-            self.add(message)
+            # Most come parents first, and there are many.
+            if message.id not in placed and all(parent in placed for parent in message.parents):
+                self._place(message)
+            else:
+                self.add(message)
+        for message_id in tuple(self._waiters):
+            if message_id in placed:
+                self._release(message_id)
         self._newly_placed.clear()
 
     def __contains__(self, message_id: object) -> bool:
@@ -61,10 +99,10 @@ class Graph:
     def __len__(self) -> int:
         return len(self._placed)
 
-    def __iter__(self) -> Iterator[Message]:
+    def __iter__(self) -> Iterator[G]:
         return iter(self._placed.values())
 
-    def __getitem__(self, message_id: str) -> Message:
+    def __getitem__(self, message_id: str) -> G:
         try:
             return self._placed[MessageId(message_id)]
         except KeyError:
@@ -79,7 +117,12 @@ class Graph:
         """Whether a message waits for a parent."""
         return message_id in self._waiting
 
-    def waiting(self) -> list[Waiting]:
+    def is_continued(self, message_id: str) -> bool:
+        """Whether something was written on top of a message on its own branch."""
+        message = self[message_id]
+        return message.id not in self._leaves[message.branch]
+
+    def waiting(self) -> list[Waiting[G]]:
         """Return what can't be placed yet, oldest first."""
         return [
             Waiting(message, tuple(p for p in message.parents if p not in self._placed))
@@ -88,7 +131,7 @@ class Graph:
 
     # Changes
 
-    def add(self, message: Message) -> bool:
+    def add(self, message: G) -> bool:
         """
         Take in a message, or its new content.
 
@@ -111,16 +154,12 @@ class Graph:
         placed, self._newly_placed = self._newly_placed, set()
         return placed
 
-    def _replace(self, message: Message) -> None:
+    def _replace(self, message: G) -> None:
         if message.id in self._waiting:
             self._waiting[message.id] = message
             return
         self._placed[message.id] = message
-        self._contents.pop(message.id, None)
-        if message.id in self._parents_of_any:
-            # Every descendant's digest covers it; this is rare (a redaction).
-            self._digests.clear()
-        self._digests.pop(message.id, None)
+        self.logs.forget(message.id, has_children=message.id in self._parents_of_any)
 
     def _place_from(self, message_id: MessageId) -> None:
         """Place a waiting message if it can be, then whoever waited for it."""
@@ -137,48 +176,38 @@ class Graph:
             self._place(message)
             ready.extend(self._waiters.pop(message.id, ()))
 
-    def _place(self, message: Message) -> None:
-        self._placed[message.id] = message
-        self._newly_placed.add(message.id)
-        self._leaves[message.branch].add(message.id)
-        for parent in message.parents:
-            self._parents_of_any.add(parent)
-            if self._placed[parent].branch == message.branch:
-                self._leaves[message.branch].discard(parent)
+    def _release(self, message_id: MessageId) -> None:
+        """Place whoever waited for a message, if it can be."""
+        for waiter in self._waiters.pop(message_id, ()):
+            self._place_from(waiter)
+
+    def _place(self, message: G) -> None:
+        message_id, branch, parents = message.id, message.branch, message.parents
+        self._placed[message_id] = message
+        self._newly_placed.add(message_id)
+        leaves = self._leaves[branch]
+        leaves.add(message_id)
+        # A parent is a leaf of its own branch alone.
+        leaves.difference_update(parents)
+        self._parents_of_any.update(parents)
         if message.is_reply:
-            self._replies[message.parents, message.branch].append(message.id)
+            self._replies[parents, branch].append(message_id)
 
     # Logs
 
-    def lin(self, *heads: str, after: Iterable[str] = ()) -> list[Message]:
+    def lin(self, *heads: str) -> list[G]:
         """
         Return the log under some heads, each head's log adding what is not there yet.
-
-        Args:
-            heads: Message ids; one for ``lin(m)``.
-            after: Messages taken as seen already, with all their ancestors.
 
         Raises:
             UnknownMessage: A head is not placed.
         """
-        log: list[Message] = []
-        seen = {MessageId(seen_id) for seen_id in after}
-        for head in heads:
-            stack = [(self[head], 0)]
-            if MessageId(head) in seen:
-                continue
-            seen.add(MessageId(head))
-            while stack:
-                message, turn = stack.pop()
-                if turn == len(message.parents):
-                    log.append(message)
-                    continue
-                stack.append((message, turn + 1))
-                parent = message.parents[turn]
-                if parent not in seen:
-                    seen.add(parent)
-                    stack.append((self._placed[parent], 0))
-        return log
+        placed = self._placed
+        return [placed[message_id] for message_id in self.lin_ids(*heads)]
+
+    def lin_ids(self, *heads: str) -> list[MessageId]:
+        """Return the ids of ``lin``; raises as it does."""
+        return self.logs.lin([self[head].id for head in heads])
 
     def digest(self, message_id: str) -> bytes:
         """
@@ -187,41 +216,15 @@ class Graph:
         Raises:
             UnknownMessage: The message is not placed.
         """
-        chain: list[Message] = [self[message_id]]
-        while chain[-1].id not in self._digests and chain[-1].parents:
-            chain.append(self._placed[chain[-1].parents[0]])
-        for message in reversed(chain):
-            if message.id not in self._digests:
-                self._digests[message.id] = self._digest_step(message)
-        return self._digests[chain[0].id]
+        return self.logs.digest(self[message_id].id)
 
     def digest_of(self, heads: Sequence[str]) -> bytes:
         """Return the digest of the log under several heads: ``fold(lin(*heads))``."""
-        if not heads:
-            return EMPTY
-        digest = self.digest(heads[0])
-        return self._fold(digest, self._added(heads)) if len(heads) > 1 else digest
-
-    def _digest_step(self, message: Message) -> bytes:
-        first = self._digests[message.parents[0]] if message.parents else EMPTY
-        added = self._added(message.parents) if len(message.parents) > 1 else []
-        return self._fold(first, [*added, message])
-
-    def _added(self, heads: Sequence[str]) -> list[Message]:
-        """Return what the logs of the further heads add to the log of the first."""
-        return self.lin(*heads[1:], after=[message.id for message in self.lin(heads[0])])
-
-    def _fold(self, digest: bytes, log: Iterable[Message]) -> bytes:
-        for message in log:
-            content = self._contents.get(message.id)
-            if content is None:
-                content = self._contents[message.id] = content_digest(message)
-            digest = fold(digest, content)
-        return digest
+        return self.logs.digest_of([self[head].id for head in heads])
 
     # Heads
 
-    def heads(self, branch: str, choices: Mapping[str, str]) -> list[Message]:
+    def heads(self, branch: str, choices: Mapping[str, str]) -> list[G]:
         """
         Return a branch's messages with no child on it, less alternatives, by ``(created, id)``.
 
@@ -229,16 +232,20 @@ class Graph:
             branch: A branch name; one nobody wrote on has no heads.
             choices: The ``choices`` root: message id to the reply chosen for it.
         """
-        leaves = (self._placed[leaf] for leaf in self._leaves.get(branch, ()))
-        return sorted((leaf for leaf in leaves if self._is_head(leaf, choices)), key=lambda m: m.order)
+        leaves = [self._placed[leaf] for leaf in self._leaves.get(branch, ())]
+        # One question for all the alternatives to it: a fork may have hundreds.
+        asked = {leaf.parents for leaf in leaves if leaf.is_reply}
+        replies = {parents: self._reply(parents, branch, choices) for parents in asked}
+        heads = [leaf for leaf in leaves if self._is_head(leaf, replies)]
+        return sorted(heads, key=lambda head: head.order)
 
-    def alternatives(self, message_id: str) -> list[Message]:
+    def alternatives(self, message_id: str) -> list[G]:
         """Return all replies to the same parents on the same branch, itself included, oldest first."""
         message = self[message_id]
         siblings = self._replies.get((message.parents, message.branch), [])
         return sorted((self._placed[sibling] for sibling in siblings), key=lambda m: m.order)
 
-    def parents_for(self, heads: Iterable[Message]) -> tuple[MessageId, ...]:
+    def parents_for(self, heads: Iterable[G]) -> tuple[MessageId, ...]:
         """
         Order heads as the parents of a new message: most to lose first.
 
@@ -253,12 +260,20 @@ class Graph:
     def _bound_turns(self, head: str) -> int:
         return sum(1 for message in self.lin(head) if message.is_reply and message.hidden_count)
 
-    def _is_head(self, leaf: Message, choices: Mapping[str, str]) -> bool:
+    def _reply(
+        self, parents: tuple[MessageId, ...], branch: str, choices: Mapping[str, str]
+    ) -> MessageId | None:
+        """Return which of the complete replies to the same parents is the reply, if there is one."""
+        replies = (self._placed[reply] for reply in self._replies[parents, branch])
+        complete = {reply.id: reply for reply in replies if reply.is_complete}
+        chosen = choices.get(parents[0]) if parents else None
+        if chosen in complete:
+            return complete[MessageId(chosen)].id
+        return min(complete.values(), key=lambda reply: reply.order).id if complete else None
+
+    @staticmethod
+    def _is_head(leaf: G, replies: Mapping[tuple[MessageId, ...], MessageId | None]) -> bool:
         if not leaf.is_reply:
             return True
-        complete = [reply for reply in self.alternatives(leaf.id) if reply.is_complete]
-        if not leaf.is_complete:
-            return not complete
-        chosen = choices.get(leaf.parents[0]) if leaf.parents else None
-        reply = chosen if any(chosen == alternative.id for alternative in complete) else complete[0].id
-        return leaf.id == reply
+        # A reply that is not complete is no head beside a complete one.
+        return replies[leaf.parents] in {leaf.id, None}

@@ -9,19 +9,24 @@ one message and read on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from crdt_conv.errors import MalformedEntry
 from crdt_conv.fields import Fields, Json, is_shallow
 from crdt_conv.ids import MessageId
+from crdt_conv.node import Node
 
 MAIN: Final = "main"
 MERGE: Final = "merge"
 
+PART_TYPES: Final = frozenset(
+    {"text", "reasoning", "tool_call", "tool_result", "media", "tools", "opaque", "summary"}
+)
 ROLES: Final = frozenset({"system", "user", "assistant", "tool", MERGE})
-STATUSES: Final = frozenset({"streaming", "complete", "interrupted", "failed", "cancelled", "redacted"})
+REDACTED: Final = "redacted"
+STATUSES: Final = frozenset({"streaming", "complete", "interrupted", "failed", "cancelled", REDACTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,9 @@ class Message:
     One message as it stands in the document now.
 
     ``created`` is in milliseconds, ``parents`` are message ids, ``nonce`` is 16
-    bytes or empty, ``hidden_count`` says how many hidden fields it carries.
+    bytes or empty, ``hidden_count`` says how many hidden fields it carries, and
+    ``blobs`` are the SHA-256 (hex) of every blob that it or they refer to. ``source``
+    names the messages that a squash or cherry-pick was made from.
     """
 
     id: MessageId
@@ -79,6 +86,22 @@ class Message:
     stop_reason: str | None = None
     nonce: bytes = b""
     hidden_count: int = 0
+    blobs: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+
+    @property
+    def node(self) -> Node:
+        """What the graph knows of it."""
+        return Node(
+            self.id,
+            self.role,
+            self.parents,
+            self.branch,
+            self.created,
+            self.status,
+            self.hidden_count,
+            self.blobs,
+        )
 
     @property
     def text(self) -> str:
@@ -123,6 +146,7 @@ class Message:
             "model": self.model,
             "usage": dict(self.usage) if self.usage is not None else None,
             "stop_reason": self.stop_reason,
+            "source": list(self.source) or None,
         }
         return shown | {key: value for key, value in generated.items() if value is not None}
 
@@ -139,30 +163,58 @@ def parse_message(message_id: str, raw: object) -> Message:
         MalformedEntry: It is no message of schema 1; the text says why.
     """
     fields = Fields.of(raw)
+    place: dict[str, Any] = {
+        "id": MessageId(message_id),
+        "role": fields.get("role", str),
+        "parents": tuple(MessageId(parent) for parent in fields.strings("parents")),
+        "branch": fields.get("branch", str, MAIN),
+        "created": fields.milliseconds("created"),
+        "author": parse_author(fields.get("author", dict, {})),
+        "run": fields.optional("run", str),
+        "model": fields.optional("model", str),
+        "usage": fields.optional("usage", dict),
+        "stop_reason": fields.optional("stop_reason", str),
+        "source": tuple(fields.strings("source", [])),
+    }
+    if is_redacted(fields):
+        # Whatever else it holds, written by who had not heard of the redaction, is not shown.
+        return Message(**place, status=REDACTED)
+    parts = tuple(parse_part(part) for part in fields.get("parts", list, []))
+    hidden = fields.get("hidden", list, [])
     return Message(
-        id=MessageId(message_id),
-        role=fields.get("role", str),
-        parents=tuple(MessageId(parent) for parent in fields.strings("parents")),
-        branch=fields.get("branch", str, MAIN),
-        created=fields.milliseconds("created"),
-        author=_author(fields.get("author", dict, {})),
-        parts=tuple(_part(part) for part in fields.get("parts", list, [])),
+        **place,
+        parts=parts,
         status=fields.get("status", str, "complete"),
-        run=fields.optional("run", str),
-        model=fields.optional("model", str),
-        usage=fields.optional("usage", dict),
-        stop_reason=fields.optional("stop_reason", str),
         nonce=fields.octets("nonce"),
-        hidden_count=len(fields.get("hidden", list, [])),
+        hidden_count=len(hidden),
+        blobs=blobs_of(parts, [entry.get("blob") for entry in hidden if isinstance(entry, dict)]),
     )
 
 
-def _author(raw: dict[str, Json]) -> Author:
+def is_redacted(fields: Fields) -> bool:
+    """Whether a raw message was redacted: a mark that no status written at the same time can undo."""
+    return fields.has("redacted") or fields.get("status", str, "") == REDACTED
+
+
+def blobs_of(parts: Iterable[Part], sealed: Iterable[Json]) -> tuple[str, ...]:
+    """Return the SHA-256 of every blob that parts or hidden fields refer to."""
+    media = (part.content.get("sha256") for part in parts if part.type == "media")
+    return tuple(sorted({blob for blob in (*media, *sealed) if isinstance(blob, str) and blob}))
+
+
+def parse_author(raw: dict[str, Json]) -> Author:
+    """Read an author, filling in what is missing."""
     words = Fields(raw)
     return Author(words.get("kind", str, "unknown"), words.get("device", str, ""), words.get("name", str, ""))
 
 
-def _part(raw: object) -> Part:
+def parse_part(raw: object) -> Part:
+    """
+    Read one part.
+
+    Raises:
+        MalformedEntry: It is none.
+    """
     if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
         raise MalformedEntry("a part is no Map with a 'type'")
     if not is_shallow(raw):

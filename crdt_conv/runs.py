@@ -20,14 +20,14 @@ from crdt_conv.message import MAIN
 from crdt_conv.run import REQUESTED, Run, Target, parse_run
 
 if TYPE_CHECKING:
-    from crdt_conv.conversation import Conversation
+    from crdt_conv.conversation.reading import Reading
     from crdt_conv.document import Document
 
 
 class Runs:
     """The ``runs`` root of one conversation."""
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: Reading) -> None:
         self._conversation = conversation
 
     def __getitem__(self, run_id: str) -> Run:
@@ -61,7 +61,31 @@ class Runs:
             UnknownBranch: There is no such branch.
             StoreError: It could not be made durable.
         """
-        parents = self._answerable(branch)
+        return self._request(target, branch, self._answerable(branch))
+
+    def again(self, reply: str, target: Target, branch: str | None = None) -> Run:
+        """
+        Ask again for a reply: an alternative at the end, a fork where it was continued.
+
+        Args:
+            reply: The message id of an answer.
+            target: Which model shall answer this time.
+            branch: The fork's name, where it forks; made from the reply's branch, where it is left out.
+
+        Raises:
+            InvalidMessage: The message is no answer.
+            UnknownMessage: It is not here.
+            StoreError: It could not be made durable.
+        """
+        graph = self._conversation.graph
+        node = graph[reply]
+        if not (node.is_reply and node.parents):
+            raise InvalidMessage(f"{reply} answers nothing, so it can't be asked for again")
+        is_continued = any(graph.is_continued(other.id) for other in graph.alternatives(node.id))
+        fork = branch or self._conversation.free_branch(node.branch)
+        return self._request(target, fork if is_continued else node.branch, node.parents)
+
+    def _request(self, target: Target, branch: str, parents: Sequence[MessageId]) -> Run:
         run_id = RunId(new_id())
         fields = {
             "parents": list(parents),

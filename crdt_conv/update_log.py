@@ -1,11 +1,14 @@
-"""What a conversation needs of a store: the narrow side of the log."""
+"""What a conversation needs of a store: its log, and where its index may be kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from crdt_conv.engine import IndexStore
 from crdt_conv.ids import ConversationId
+
+if TYPE_CHECKING:
+    from crdt_conv.conversation.replica import Replica
 
 
 class UpdateLog(Protocol):
@@ -22,13 +25,13 @@ class UpdateLog(Protocol):
             StoreError: It is not durable, and never will be by itself.
         """
 
-    def read(self, conversation: ConversationId) -> Iterable[bytes]:
-        """Return all updates of a conversation in sequence."""
+    def read(self, conversation: ConversationId) -> list[tuple[int, bytes]]:
+        """Return all updates of a conversation in sequence, each behind its number."""
 
     def discard(self, seq: int) -> None:
         """Take back an update that was never acknowledged, since no document can integrate it."""
 
-    def describe(self, conversation: ConversationId, title: str) -> None:
+    def describe(self, conversation: ConversationId, title: str, forked_from: ConversationId | None) -> None:
         """Keep what the list of conversations shows."""
 
     def last_seq(self, conversation: ConversationId) -> int:
@@ -39,3 +42,15 @@ class UpdateLog(Protocol):
 
     def waiting(self, peer: str, conversation: ConversationId) -> int:
         """Count the updates that did not come from a peer and that it has not acknowledged."""
+
+    def put_blob(self, data: bytes) -> str:
+        """Keep bytes under their SHA-256, which is returned as hexadecimal digits."""
+
+    def get_blob(self, sha256: str) -> bytes | None:
+        """Return the bytes, or ``None`` where they are not here."""
+
+    def index(self) -> IndexStore | None:
+        """Where indexes are kept, if they are."""
+
+    def changed(self, replica: Replica, seq: int) -> None:
+        """Hear that a conversation's index holds an update now, and so is newer than what is stored of it."""

@@ -1,11 +1,9 @@
-"""What a conversation tells: changes, the log of a branch, and what it could not read. Pure values."""
+"""What a conversation tells: changes, branches and their logs. Pure values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crdt_conv.graph import Waiting
 from crdt_conv.ids import ConversationId, MessageId
 from crdt_conv.message import Message
 
@@ -24,16 +22,24 @@ class Change:
     origin: str | None
     messages: frozenset[MessageId]
     runs: frozenset[str]
+    redacted: frozenset[MessageId] = frozenset()
+    """Those of ``messages`` that are redacted now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A branch as it reads now: ``digest`` (32 bytes) covers ``messages`` in their order."""
+    """
+    A branch as it reads now.
+
+    ``messages`` are all of it, or the last ones that were asked for; ``length``
+    counts all, and ``digest`` (32 bytes) covers all in their order.
+    """
 
     branch: str
     heads: tuple[Message, ...]
     messages: tuple[Message, ...]
     digest: bytes
+    length: int
 
     @property
     def is_diverged(self) -> bool:
@@ -42,13 +48,9 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class Problems:
-    """What was kept but not read: entries of the wrong shape, and messages that can't be placed."""
+class Branch:
+    """A branch as people see it; its name never changes, its title may."""
 
-    quarantined: Mapping[str, str]
-    waiting: Sequence[Waiting]
-    is_pending: bool
-    refused_updates: int
-
-    def __bool__(self) -> bool:
-        return bool(self.quarantined or self.waiting or self.is_pending or self.refused_updates)
+    name: str
+    title: str
+    is_archived: bool

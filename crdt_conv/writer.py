@@ -16,11 +16,12 @@ from pycrdt import Array, Map
 from crdt_conv import schema
 from crdt_conv.errors import InvalidMessage, UnknownMessage
 from crdt_conv.fields import Json
+from crdt_conv.hidden import HiddenField
 from crdt_conv.ids import MessageId
-from crdt_conv.message import STATUSES, Message, Part
+from crdt_conv.message import REDACTED, STATUSES, Message, Part
 
 if TYPE_CHECKING:
-    from crdt_conv.conversation import Conversation
+    from crdt_conv.conversation.writing import Writing
     from crdt_conv.document import Document
 
 
@@ -38,7 +39,7 @@ def new_part(part_type: str, **content: Json) -> Part:
 class MessageWriter:
     """The writing end of one message that streams. Holds no shared types, only its id."""
 
-    def __init__(self, conversation: Conversation, message_id: MessageId) -> None:
+    def __init__(self, conversation: Writing, message_id: MessageId) -> None:
         self._conversation = conversation
         self.message_id = message_id
 
@@ -101,10 +102,16 @@ class MessageWriter:
                     entry[key] = value
         return self.message
 
+    def seal(self, *fields: HiddenField) -> None:
+        """Add hidden fields; raises as ``Conversation.add_hidden`` does."""
+        self._conversation.add_hidden(self.message_id, *fields)
+
     def _entry(self, document: Document) -> Map[Any]:
         entry = document.entry("messages", self.message_id)
         if entry is None:
             raise UnknownMessage(self.message_id)
+        if entry.get("redacted") or entry.get("status") == REDACTED:
+            raise InvalidMessage(f"the message {self.message_id} was redacted: nothing more is written to it")
         return entry
 
     def _parts(self, document: Document) -> Array[Any]:

@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 
 from crdt_conv import StoreError
-from crdt_conv.store import Row
+from crdt_conv.engine import Row
 
 Done: TypeAlias = Callable[[int | StoreError], None]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from crdt_conv import Change, Conversation, MalformedUpdate, Store, StoreError
-from crdt_conv.store import Row
+from crdt_conv.engine import Row
 from syncd.commits import GroupCommit
 from syncd.protocol import (
     AwarenessQueried,

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from crdt_conv import Conversation, Message, Store
+from crdt_conv.store import SqliteEngine
+
+
+def sqlite_of(store: Store) -> sqlite3.Connection:
+    """Return the connection beneath a store, to break things."""
+    assert isinstance(store.engine, SqliteEngine)
+    return store.engine.connection._connection
 
 
 def replica(conversation_id: str = "c", name: str = "ann") -> Conversation:

@@ -142,7 +142,7 @@ class Executor:
         async with watching(conversation) as changes:
             while True:
                 run = conversation.runs[run_id]
-                if run.is_over or all(parent in conversation.document.graph for parent in run.parents):
+                if run.is_over or all(parent in conversation.graph for parent in run.parents):
                     return run
                 await changes.wait()
 
@@ -171,7 +171,7 @@ class Executor:
     @staticmethod
     def _end_outputs(conversation: Conversation, run: Run) -> None:
         """Write down that an earlier owner's answer broke off; what had come of it stays."""
-        graph = conversation.document.graph
+        graph = conversation.graph
         for output in run.outputs:
             if output in graph and graph[output].status == "streaming":
                 conversation.writer(output).finish("interrupted")

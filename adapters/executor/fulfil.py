@@ -93,7 +93,7 @@ class Fulfilment:
                 attempts, delay_s = attempts + 1, delay_s * 2
 
     def _materialize(self) -> Request:
-        graph = self._conversation.document.graph
+        graph = self._conversation.graph
         log = graph.lin(*self._run.parents)
         request, report = self._adapter.materialize(log, self._run.target)
         sent = {

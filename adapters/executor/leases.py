@@ -32,7 +32,7 @@ class Leases:
 
     def __init__(self, store: Store, owner: str, *, ttl_s: float = TTL_S, renew_s: float = RENEW_S) -> None:
         self.owner = owner
-        self._log = store.log
+        self._log = store.engine
         self._ttl_ms = int(ttl_s * 1000)
         self._renew_s = renew_s
 

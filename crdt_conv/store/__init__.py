@@ -1,6 +1,7 @@
-"""The store: one SQLite file by default."""
+"""The store: one SQLite file by default, or whatever engine stands behind the seam."""
 
-from crdt_conv.store.sqlite import ConversationInfo, Row, SqliteLog
+from crdt_conv.store.memory import MemoryEngine
+from crdt_conv.store.sqlite.engine import SqliteEngine
 from crdt_conv.store.store import Store
 
-__all__ = ["ConversationInfo", "Row", "SqliteLog", "Store"]
+__all__ = ["MemoryEngine", "SqliteEngine", "Store"]

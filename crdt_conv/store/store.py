@@ -2,25 +2,38 @@
 The store: all conversations of one device, in one file.
 
 It hands out one live ``Conversation`` for an id, so that everything in this
-process sees the same replica, and stands behind each as its log.
+process sees the same replica, and stands behind each as its log. It keeps the
+derived things in order: indexes are stored as they grow, logs compacted in a
+thread of their own, redactions carried to forks and then erased from the files.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 from weakref import WeakValueDictionary
 
 from crdt_conv import schema
 from crdt_conv.conversation import Conversation
-from crdt_conv.errors import InvalidMessage, StoreReadOnly, UnknownConversation
+from crdt_conv.conversation.replica import Replica
+from crdt_conv.engine import ConversationInfo, Engine, Found, IndexStore, LogSize, Row
+from crdt_conv.errors import InvalidMessage, StoreError, StoreReadOnly, UnknownConversation
 from crdt_conv.ids import ConversationId, new_id, now_ms
 from crdt_conv.message import Author
+from crdt_conv.store.blobs import collect_blobs
+from crdt_conv.store.compaction import Compaction, Compactor, compact_log, is_due
+from crdt_conv.store.family import family_of, same_redactions
 from crdt_conv.store.lock import WriterLock
-from crdt_conv.store.sqlite import ConversationInfo, Row, SqliteLog
+from crdt_conv.store.sqlite.engine import SqliteEngine
 from crdt_conv.views import Change
+
+UNSAVED_MESSAGES: Final = 64
+"""So many messages of a conversation change before its index is stored again."""
+UNSAVED_CONVERSATIONS: Final = 8
+"""So many conversations are kept in memory because their index is not stored yet."""
 
 
 class Store:
@@ -37,12 +50,13 @@ class Store:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path = ":memory:",
         *,
         name: str = "",
         device: str | None = None,
         read_only: bool = False,
         program: str = "a crdt-conv program",
+        engine: Engine | None = None,
     ) -> None:
         """
         Open a store, made where it is missing.
@@ -53,16 +67,17 @@ class Store:
             device: This device's id, where it is not the one made with the file.
             read_only: Take no lock; reading goes on beside a writer.
             program: What another process is told when it finds the store locked.
+            engine: What keeps it all, where it is not a file at ``path``; see ``crdt_conv.engine``.
 
         Raises:
             StoreLocked: Another process writes to it.
             StoreError: It can't be opened.
         """
         self.path = path
-        is_file = str(path) != ":memory:" and not read_only
+        is_file = str(path) != ":memory:" and not read_only and engine is None
         self._lock = WriterLock(Path(path), program) if is_file else None
         try:
-            self.log = SqliteLog(path, read_only=read_only)
+            self.engine: Engine = engine or SqliteEngine(path, read_only=read_only)
             self.device = device or self._own_device(read_only=read_only)
         except BaseException:
             self._unlock()
@@ -71,10 +86,16 @@ class Store:
         self._live: WeakValueDictionary[str, Conversation] = WeakValueDictionary()
         self._subscribers: dict[object, Callable[[Change], None]] = {}
         self._read_only = read_only
+        self._compactor = Compactor(self._compact)
+        # What the index of a conversation does not hold yet: updates in the log, and messages.
+        self._unapplied: defaultdict[str, set[object]] = defaultdict(set)
+        self._forked_from: dict[str, str] | None = None
+        self._unsaved: dict[str, Replica] = {}
+        self._sizes: dict[str, LogSize] = {}
 
     def _own_device(self, *, read_only: bool) -> str:
-        known = self.log.setting("device")
-        return known or ("" if read_only else self.log.set_setting("device", new_id()))
+        known = self.engine.setting("device")
+        return known or ("" if read_only else self.engine.set_setting("device", new_id()))
 
     def __enter__(self) -> Self:
         return self
@@ -86,7 +107,13 @@ class Store:
 
     def close(self) -> None:
         """Close the file and let another process write to it."""
-        self.log.close()
+        self._compactor.close()
+        try:
+            self.flush()
+        except StoreError:
+            # Derived: it is made anew when next opened.
+            self._unsaved.clear()
+        self.engine.close()
         self._unlock()
 
     def _unlock(self) -> None:
@@ -113,7 +140,7 @@ class Store:
             StoreError: It could not be made durable.
         """
         conversation = self.join(conversation_id or new_id())
-        if self.log.has(conversation.id):
+        if self.engine.has(conversation.id):
             raise InvalidMessage(f"there is a conversation {conversation_id} already")
         values = {"schema": schema.SCHEMA, "created": conversation.next_created(), "title": title}
         with conversation.writing() as document:
@@ -128,7 +155,7 @@ class Store:
         Raises:
             UnknownConversation: It is not here.
         """
-        if conversation_id not in self._live and not self.log.has(conversation_id):
+        if conversation_id not in self._live and not self.engine.has(conversation_id):
             raise UnknownConversation(conversation_id)
         return self.join(conversation_id)
 
@@ -148,9 +175,32 @@ class Store:
             self._live[conversation_id] = conversation
         return conversation
 
+    def fork(self, conversation_id: str, title: str | None = None) -> Conversation:
+        """
+        Make a document of its own from a conversation, with all its history.
+
+        ``merge_document`` brings it back whole.
+
+        Args:
+            conversation_id: The conversation.
+            title: What the fork is called; as the original, where it is left out.
+
+        Raises:
+            UnknownConversation: It is not here.
+            StoreError: It could not be made durable.
+        """
+        original = self.open(conversation_id)
+        fork = self.join(new_id())
+        fork.receive(original.encode())
+        with fork.writing() as document:
+            document.put("meta", "forked_from", original.id)
+            if title is not None:
+                document.put("meta", "title", title)
+        return fork
+
     def list(self) -> Sequence[ConversationInfo]:
         """Return all conversations, the one that changed last first."""
-        return self.log.conversations()
+        return self.engine.conversations()
 
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
         """Call ``callback``, which must not raise, for every durable change; returns the way to stop it."""
@@ -166,8 +216,169 @@ class Store:
     def _on_change(self, change: Change) -> None:
         for callback in tuple(self._subscribers.values()):
             callback(change)
+        self._follow_redactions(change)
+
+    # Search
+
+    def search(
+        self,
+        words: str,
+        *,
+        limit: int = 20,
+        conversation: str | None = None,
+        marks: tuple[str, str] = ("[", "]"),
+    ) -> Sequence[Found]:
+        """
+        Return the messages that hold all words, best first.
+
+        Args:
+            words: Accents and case don't matter; ``"two words"`` in quotes stand next to each other.
+            limit: How many at most.
+            conversation: Only in this one.
+            marks: Put around what was found, in the snippet.
+
+        Raises:
+            StoreError: This store keeps no index, or can't be read.
+
+        Example:
+            >>> with Store(":memory:") as store:
+            ...     message = store.create().append("user", "How do I cook an égg?")
+            ...     [found.snippet for found in store.search("egg")]
+            ['How do I cook an [égg]?']
+        """
+        index = self.index()
+        if index is None:
+            raise StoreError("this store keeps no index to search in")
+        if not self._read_only:
+            self.reindex()
+        return index.search(
+            words,
+            limit=limit,
+            conversation=ConversationId(conversation) if conversation is not None else None,
+            marks=marks,
+        )
+
+    def reindex(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """
+        Store the index of every conversation that has none as new as its log.
+
+        Args:
+            progress: Is told how many are done, of how many.
+
+        Raises:
+            StoreError: The file can't be read or written.
+        """
+        self.flush()
+        index = self.index()
+        behind = index.behind() if index is not None else []
+        for done, conversation in enumerate(behind):
+            if progress is not None:
+                progress(done, len(behind))
+            if not self._unapplied.get(conversation):
+                replica = self.join(conversation)
+                replica.index  # noqa: B018 - read, so that there is one to save
+                replica.save_index()
+
+    def flush(self) -> None:
+        """
+        Store what is new in the indexes of conversations.
+
+        Raises:
+            StoreError: The file can't be written.
+        """
+        for replica in tuple(self._unsaved.values()):
+            self._save(replica)
+
+    def _save(self, replica: Replica) -> None:
+        # An update that stands in the log and is not applied would be taken for indexed.
+        if not self._unapplied.get(replica.id):
+            replica.save_index()
+            self._unsaved.pop(replica.id, None)
+
+    # Upkeep
+
+    def compact(self, conversation_id: str | None = None) -> Sequence[Compaction]:
+        """
+        Replace logs by snapshots, remove blobs that nothing refers to, and erase what was redacted.
+
+        Happens by itself, in a thread, when a log has grown; never needed, but after a
+        redaction it tells when the bytes are gone.
+
+        Args:
+            conversation_id: Only this one's log.
+
+        Returns:
+            For each conversation what became of its log, with the reason where nothing did.
+
+        Raises:
+            UnknownConversation: It is not here.
+            StoreError: The file can't be written, or another process reads what is to be erased.
+        """
+        if conversation_id is not None and not self.engine.has(conversation_id):
+            raise UnknownConversation(conversation_id)
+        self._check_writable()
+        self._compactor.wait()
+        self.reindex()
+        chosen = [info.id for info in self.list() if conversation_id in {None, info.id}]
+        done = [self._compact(conversation) for conversation in chosen]
+        collect_blobs(self.engine, at_ms=now_ms())
+        return done
+
+    def _compact(self, conversation: ConversationId) -> Compaction:
+        """Compact one; may run in any thread."""
+        done = compact_log(self.engine, conversation)
+        self._sizes.pop(conversation, None)
+        if self.engine.setting(_erase_key(conversation)) and self.engine.size(conversation).count == 0:
+            self._erase(conversation)
+        return done
+
+    def _erase(self, conversation: ConversationId) -> None:
+        """See to it that what was redacted is in no file, or leave it for next time."""
+        index = self.index()
+        if index is not None and conversation in index.behind():
+            return
+        collect_blobs(self.engine, at_ms=now_ms())
+        if not self.engine.scrub():
+            raise StoreError(
+                f"{self.path}: another process reads what is to be erased: stop it, and compact again"
+            )
+        self.engine.set_setting(_erase_key(conversation), "")
+
+    def _follow_redactions(self, change: Change) -> None:
+        """Carry redactions between a conversation and its forks, and have them erased."""
+        conversation = self._live.get(change.conversation)
+        if conversation is None or self._read_only:
+            return
+        for relative in family_of(conversation.id, self._origins()):
+            if self.engine.has(relative):
+                same_redactions(conversation, self.open(relative), change.messages)
+        if change.redacted:
+            self.engine.set_setting(_erase_key(conversation.id), "1")
+            self._save(conversation)
+            self._compactor.add(conversation.id)
+
+    def _origins(self) -> dict[str, str]:
+        """Return what each fork that is a document of its own was forked from."""
+        if self._forked_from is None:
+            self._forked_from = {info.id: info.forked_from for info in self.list() if info.forked_from}
+        return self._forked_from
 
     # What a conversation needs of its log
+
+    def index(self) -> IndexStore | None:
+        """Where indexes are kept, if they are."""
+        return self.engine.index
+
+    def changed(self, replica: Replica, seq: int) -> None:
+        """Hear that a conversation's index holds an update now."""
+        self._unapplied[replica.id].discard(seq)
+        if self._read_only or self.engine.index is None:
+            return
+        self._unsaved[replica.id] = replica
+        if replica.unsaved >= UNSAVED_MESSAGES:
+            self._save(replica)
+        elif len(self._unsaved) > UNSAVED_CONVERSATIONS:
+            self._save(next(iter(self._unsaved.values())))
 
     def append(self, conversation: ConversationId, update: bytes, origin: str | None) -> int:
         """Make one update durable; see ``UpdateLog``."""
@@ -180,30 +391,83 @@ class Store:
         Raises:
             StoreError: None of them is durable.
         """
+        self._check_writable()
+        # Before they have a number, too: an index that is stored meanwhile would seem to hold them.
+        under_way = object()
+        for row in rows:
+            self._unapplied[row.conversation].add(under_way)
+        try:
+            seqs = self.engine.append(rows, at_ms=now_ms())
+            for row, seq in zip(rows, seqs, strict=True):
+                self._unapplied[row.conversation].add(seq)
+        finally:
+            for row in rows:
+                self._unapplied[row.conversation].discard(under_way)
+        self._note_growth(rows)
+        return seqs
+
+    def _check_writable(self) -> None:
         if self._read_only:
             raise StoreReadOnly(f"{self.path} was opened for reading only")
-        return self.log.append(rows, at_ms=now_ms())
 
-    def read(self, conversation: ConversationId) -> Sequence[bytes]:
-        """Return all updates of a conversation in sequence."""
-        return [update for _, update in self.log.read(conversation)]
+    def _note_growth(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            size = self._sizes.get(row.conversation)
+            if size is None:
+                size = self.engine.size(row.conversation)
+            else:
+                size = size._replace(updates=size.updates + len(row.update), count=size.count + 1)
+            self._sizes[row.conversation] = size
+            if is_due(size):
+                # Asked again when it has grown as much once more, should it not be possible now.
+                self._sizes[row.conversation] = size._replace(
+                    snapshot=size.snapshot + size.updates, updates=0
+                )
+                self._compactor.add(row.conversation)
+
+    def read(self, conversation: ConversationId) -> list[tuple[int, bytes]]:
+        """Return all updates of a conversation in sequence, each behind its number."""
+        return self.engine.read(conversation)
 
     def discard(self, seq: int) -> None:
         """Take back an update; see ``UpdateLog``."""
-        self.log.discard(seq)
+        self.engine.discard(seq)
+        for unapplied in tuple(self._unapplied.values()):
+            unapplied.discard(seq)
 
-    def describe(self, conversation: ConversationId, title: str) -> None:
+    def describe(self, conversation: ConversationId, title: str, forked_from: ConversationId | None) -> None:
         """Keep what ``list`` shows."""
-        self.log.describe(conversation, title)
+        if forked_from is not None:
+            self._origins()[conversation] = forked_from
+        self.engine.describe(conversation, title, forked_from)
 
     def last_seq(self, conversation: ConversationId) -> int:
         """Return the highest sequence number of a conversation, 0 without any."""
-        return self.log.last_seq(conversation)
+        return self.engine.last_seq(conversation)
 
     def acknowledge(self, peer: str, conversation: ConversationId, seq: int) -> None:
         """Write down that a peer has everything up to ``seq``."""
-        self.log.acknowledge(peer, conversation, seq)
+        self.engine.acknowledge(peer, conversation, seq)
 
     def waiting(self, peer: str, conversation: ConversationId) -> int:
         """Count the updates that a peer has not acknowledged."""
-        return self.log.waiting(peer, conversation)
+        return self.engine.waiting(peer, conversation)
+
+    def put_blob(self, data: bytes) -> str:
+        """
+        Keep bytes under their SHA-256; what no message refers to within a day is removed.
+
+        Raises:
+            StoreError: They could not be made durable.
+        """
+        self._check_writable()
+        return self.engine.put_blob(data)
+
+    def get_blob(self, sha256: str) -> bytes | None:
+        """Return the bytes, or ``None`` where they are not here."""
+        return self.engine.get_blob(sha256)
+
+
+def _erase_key(conversation: ConversationId) -> str:
+    """Return the name of the setting that says that something of a conversation is to be erased."""
+    return f"erase {conversation}"

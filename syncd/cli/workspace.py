@@ -104,7 +104,7 @@ def find(store: Store, given: str) -> str:
     Raises:
         UnknownConversation: There is none, or several.
     """
-    if store.log.has(given):
+    if store.engine.has(given):
         return given
     matches = [info.id for info in store.list() if given and info.id.startswith(given.upper())]
     if len(matches) != 1:

@@ -141,7 +141,7 @@ def find_message(conversation: Conversation, given: str) -> str:
     Raises:
         UnknownMessage: There is none, or several.
     """
-    ids = [message.id for message in conversation.document.graph]
+    ids = [message.id for message in conversation.graph]
     matches = [message_id for message_id in ids if message_id.startswith(given) or message_id.endswith(given)]
     if given in ids:
         return given

@@ -18,7 +18,7 @@ from crdt_conv import (
 )
 from crdt_conv.ids import ConversationId
 from crdt_conv.message import Author
-from crdt_conv.store import SqliteLog
+from crdt_conv.store import SqliteEngine
 from tests.replicas import copy_of, exchange, replica, texts
 
 
@@ -185,7 +185,7 @@ def test_unknown_messages_are_named() -> None:
         conversation.fork("plan", conversation.log().messages[0].id)
 
 
-class FullLog(SqliteLog):
+class FullLog(SqliteEngine):
     """A log on a disk that is full when told so."""
 
     is_full = False
@@ -200,7 +200,7 @@ class FullLog(SqliteLog):
 def test_what_the_log_can_t_take_did_not_happen() -> None:
     """After a failed write the conversation is as it was, and writes again when there is room."""
     store = Store(":memory:")
-    log = store.log = FullLog(":memory:")
+    log = store.engine = FullLog(":memory:")
     conversation = store.join("c")
     conversation.append("user", "one")
     log.is_full = True
@@ -222,7 +222,7 @@ class SpyLog:
         self.updates: list[bytes] = []
 
     def append(self, conversation: ConversationId, update: bytes, origin: str | None) -> int:
-        self.held.append(len(self.conversation.document.graph))
+        self.held.append(len(self.conversation.graph))
         self.updates.append(update)
         return len(self.updates)
 
@@ -248,7 +248,7 @@ def test_what_comes_from_elsewhere_is_logged_before_it_is_applied() -> None:
     log = SpyLog()
     conversation = log.conversation = Conversation(ConversationId("c"), log, Author("human"))
     assert conversation.receive(forked().encode())
-    assert (log.held, len(conversation.document.graph)) == ([0], 3)
+    assert (log.held, len(conversation.graph)) == ([0], 3)
 
 
 def test_an_update_that_can_t_be_applied_leaves_the_log_again() -> None:
@@ -259,7 +259,7 @@ def test_an_update_that_can_t_be_applied_leaves_the_log_again() -> None:
     log.updates.append(b"\xff")
     with pytest.raises(MalformedUpdate):
         conversation.apply_logged(b"\xff", 2)
-    assert (len(log.updates), len(conversation.document.graph)) == (1, 3)
+    assert (len(log.updates), len(conversation.graph)) == (1, 3)
 
 
 def test_subscribers_hear_of_what_is_durable() -> None:

@@ -47,7 +47,7 @@ class Replicas(RuleBasedStateMachine):
 
     def pick(self, data: st.DataObject, conversation: Conversation) -> str | None:
         """Draw a message that a replica holds."""
-        known = sorted(message.id for message in conversation.document.graph)
+        known = sorted(message.id for message in conversation.graph)
         return known[data.draw(st.integers(0, len(known) - 1))] if known else None
 
     # Operations
@@ -78,11 +78,7 @@ class Replicas(RuleBasedStateMachine):
     @rule(who=WHO, source=BRANCH, into=BRANCH)
     def merge(self, who: int, source: str, into: str) -> None:
         conversation = self.replicas[who]
-        if (
-            source != into
-            and {source, into} <= set(conversation.branches)
-            and len(conversation.document.graph)
-        ):
+        if source != into and {source, into} <= set(conversation.branches) and len(conversation.graph):
             merged = conversation.merge(source, into)
             self.written |= {merged.id} if merged is not None else set()
 
@@ -149,7 +145,7 @@ class Replicas(RuleBasedStateMachine):
     @invariant()
     def logs_never_change(self) -> None:
         for conversation in getattr(self, "replicas", []):
-            for message in conversation.document.graph:
+            for message in conversation.graph:
                 log = tuple(seen.id for seen in conversation.lin(message.id))
                 assert self.logs.setdefault(message.id, log) == log
 
@@ -160,7 +156,7 @@ class Replicas(RuleBasedStateMachine):
         first, *others = self.replicas
         for conversation in others:
             self.assert_same(first, conversation)
-        assert self.written == {message.id for message in first.document.graph}
+        assert self.written == {message.id for message in first.graph}
         merged = Document([merge_updates(self.updates)]) if self.updates else Document()
         assert merged.graph.digest_of([h.id for h in first.heads()]) == first.log().digest
         assert not any(conversation.problems() for conversation in self.replicas)

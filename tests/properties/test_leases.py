@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt_conv.store import SqliteLog
+from crdt_conv.store import SqliteEngine
 
 # Who, what, how much later, for how long. Owners' clocks may step back: later may be negative.
 STEPS = st.lists(
@@ -38,7 +38,7 @@ class Model:
 @given(STEPS)
 def test_a_lease_is_what_the_model_says(steps: list[tuple[str, str, int, int]]) -> None:
     """Whoever asks whenever gets the epoch of the model, and no epoch has two owners."""
-    log, model, now = SqliteLog(":memory:"), Model(), 100
+    log, model, now = SqliteEngine(":memory:"), Model(), 100
     owners: dict[int, str] = {}
     for who, what, later, ttl in steps:
         now += later

@@ -54,7 +54,7 @@ class Story:
     def stream(self, device: Conversation, what: str) -> None:
         open_ids = [
             message.id
-            for message in device.document.graph
+            for message in device.graph
             if message.status == "streaming" and message.author == device.author
         ]
         writer = MessageWriter(device, open_ids[-1]) if open_ids and what != "begin" else device.stream()
@@ -76,7 +76,7 @@ class Story:
 
 def seen(conversation: Conversation) -> object:
     """Return all that can be read of a conversation."""
-    graph = conversation.document.graph
+    graph = conversation.graph
     return (
         [conversation.log(branch) for branch in conversation.branches],
         sorted(

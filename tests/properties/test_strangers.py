@@ -91,7 +91,7 @@ def updates_of(writes: list[tuple[str, str, Any, bool]]) -> list[bytes]:
 
 def read_all(conversation: Conversation) -> object:
     """Read whatever can be read: nothing of it may raise."""
-    graph = conversation.document.graph
+    graph = conversation.graph
     return (
         {message.id: (message, conversation.digest(message.id)) for message in graph},
         {message.branch: conversation.heads(message.branch) for message in graph},

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from crdt_conv import Store, StoreError
+from crdt_conv.engine import Row
 from crdt_conv.ids import ConversationId
-from crdt_conv.store import Row
 from syncd.commits import GroupCommit
 from syncd.protocol.frames import Update, encode_frame
 from syncd.rooms import Rooms

@@ -172,7 +172,7 @@ async def test_two_executors_make_one_call(store: Store, conversation: Conversat
 async def test_a_run_is_taken_over_when_its_owner_is_gone(store: Store, conversation: Conversation) -> None:
     """What a dead executor left becomes interrupted, and the answer begins again under the next epoch."""
     run = conversation.runs.request(TARGET)
-    assert store.log.acquire_lease(f"run:{run.id}", "the dead", at_ms=0, until_ms=1) == 1
+    assert store.engine.acquire_lease(f"run:{run.id}", "the dead", at_ms=0, until_ms=1) == 1
     conversation.runs.claim(run.id, "the dead", 1)
     writer = conversation.stream(parents=run.parents, run=run.id)
     writer.write("Ro")
@@ -206,7 +206,7 @@ async def test_who_loses_the_lease_stops_without_a_word(store: Store, conversati
         await adapter.is_paused.wait()
         # Its lease ends before it renews, and goes to somebody else for long.
         with anyio.fail_after(5):
-            while store.log.acquire_lease(f"run:{run.id}", "another", at_ms=2**52, until_ms=2**53) is None:  # noqa: ASYNC110 - the lease has no event
+            while store.engine.acquire_lease(f"run:{run.id}", "another", at_ms=2**52, until_ms=2**53) is None:  # noqa: ASYNC110 - the lease has no event
                 await anyio.sleep(0.01)
             while not adapter.ended:  # noqa: ASYNC110 - the fake tells by a counter
                 await anyio.sleep(0.01)
@@ -219,14 +219,14 @@ async def test_a_full_disk_ends_one_run_and_no_other(store: Store, conversation:
     async with Executor(store, [adapter]):
         conversation.runs.request(TARGET)
         await adapter.is_paused.wait()
-        pages = store.log._connection.execute("pragma page_count").fetchone()[0]
-        store.log._connection.execute(f"pragma max_page_count = {pages}")
+        pages = sqlite_of(store).execute("pragma page_count").fetchone()[0]
+        sqlite_of(store).execute(f"pragma max_page_count = {pages}")
         adapter.release.set()
         with anyio.fail_after(10):
             while not adapter.ended:  # noqa: ASYNC110 - the fake tells by a counter
                 await anyio.sleep(0.01)
         await anyio.wait_all_tasks_blocked()
-        store.log._connection.execute("pragma max_page_count = 100000")
+        sqlite_of(store).execute("pragma max_page_count = 100000")
         done = await over(conversation, conversation.runs.request(TARGET))
     assert done.state == "complete"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from crdt_conv import Conversation, Store, StoreCorrupt, StoreError, StoreFull
-from crdt_conv.store import Row
+from crdt_conv.engine import Row
 from tests.replicas import texts
 
 # Root may write everywhere, so that the checks run as somebody else. What Python loads late
@@ -76,7 +76,7 @@ def test_missing_rights_are_named(check: str) -> None:
 
 def full_after(store: Store, pages: int) -> None:
     """Let the file grow by some pages and no more."""
-    execute = store.log._connection.execute
+    execute = sqlite_of(store).execute
     execute(f"pragma max_page_count = {execute('pragma page_count').fetchone()[0] + pages}")
 
 

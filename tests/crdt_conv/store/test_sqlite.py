@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from crdt_conv.engine import Row
 from crdt_conv.ids import ConversationId
-from crdt_conv.store import Row, SqliteLog
+from crdt_conv.store import SqliteEngine
 
 C = ConversationId("c")
 
 
 @pytest.fixture
-def log() -> SqliteLog:
+def log() -> SqliteEngine:
     """Return an empty log in memory."""
-    return SqliteLog(":memory:")
+    return SqliteEngine(":memory:")
 
 
-def test_rows_get_numbers_in_order(log: SqliteLog) -> None:
+def test_rows_get_numbers_in_order(log: SqliteEngine) -> None:
     """Appended together or one by one, updates are read in the order of their numbers."""
     assert log.append([Row(C, b"1"), Row(ConversationId("d"), b"2"), Row(C, b"3")], at_ms=5) == [1, 2, 3]
     assert log.read(C) == [(1, b"1"), (3, b"3")]
@@ -24,7 +25,7 @@ def test_rows_get_numbers_in_order(log: SqliteLog) -> None:
     assert log.last_seq(C) == 3
 
 
-def test_a_discarded_number_is_not_given_again(log: SqliteLog) -> None:
+def test_a_discarded_number_is_not_given_again(log: SqliteEngine) -> None:
     """A number names one update for ever."""
     log.append([Row(C, b"1"), Row(C, b"2")], at_ms=5)
     log.discard(2)
@@ -42,7 +43,7 @@ LEASES = [
 ]
 
 
-def test_a_lease_has_one_owner_at_a_time(log: SqliteLog) -> None:
+def test_a_lease_has_one_owner_at_a_time(log: SqliteEngine) -> None:
     """An owner renews its lease under the same epoch; another gets it when it has ended, under the next."""
     granted = [
         (owner, at, ttl, log.acquire_lease("r", owner, at_ms=at, until_ms=at + ttl))
@@ -51,13 +52,13 @@ def test_a_lease_has_one_owner_at_a_time(log: SqliteLog) -> None:
     assert granted == LEASES
 
 
-def test_a_late_owner_does_not_get_its_old_epoch_back(log: SqliteLog) -> None:
+def test_a_late_owner_does_not_get_its_old_epoch_back(log: SqliteEngine) -> None:
     """Who let a lease end takes it anew, under a new epoch: it may have missed another owner."""
     assert log.acquire_lease("r", "a", at_ms=0, until_ms=10) == 1
     assert log.acquire_lease("r", "a", at_ms=10, until_ms=20) == 2
 
 
-def test_a_released_lease_is_free_at_once(log: SqliteLog) -> None:
+def test_a_released_lease_is_free_at_once(log: SqliteEngine) -> None:
     """Only its owner can give it back."""
     log.acquire_lease("r", "a", at_ms=0, until_ms=10)
     log.release_lease("r", "b")
@@ -66,7 +67,7 @@ def test_a_released_lease_is_free_at_once(log: SqliteLog) -> None:
     assert log.acquire_lease("r", "b", at_ms=2, until_ms=10) == 2
 
 
-def test_the_outbox_counts_what_a_peer_lacks(log: SqliteLog) -> None:
+def test_the_outbox_counts_what_a_peer_lacks(log: SqliteEngine) -> None:
     """What came from a peer never waits for it; an acknowledgement never goes backwards."""
     log.append([Row(C, b"1"), Row(C, b"2", "peer"), Row(C, b"3", "other")], at_ms=5)
     assert log.waiting("peer", C) == 2

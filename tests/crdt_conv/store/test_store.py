@@ -84,7 +84,7 @@ def test_updates_are_durable_by_setting(path: Path) -> None:
     """The file is in write-ahead mode with full synchronisation."""
     with Store(path) as store:
         pragmas = [
-            store.log._connection.execute(f"pragma {name}").fetchone()[0]
+            sqlite_of(store).execute(f"pragma {name}").fetchone()[0]
             for name in ("journal_mode", "synchronous")
         ]
         assert pragmas == ["wal", 2]
@@ -155,12 +155,12 @@ def test_a_full_disk_is_named_and_loses_nothing(path: Path) -> None:
     with Store(path) as store:
         conversation = store.create("Trip")
         conversation.append("user", "kept")
-        limit = store.log._connection.execute("pragma page_count").fetchone()[0] + 2
-        store.log._connection.execute(f"pragma max_page_count = {limit}")
+        limit = sqlite_of(store).execute("pragma page_count").fetchone()[0] + 2
+        sqlite_of(store).execute(f"pragma max_page_count = {limit}")
         with pytest.raises(StoreFull, match="make room"):
             conversation.append("user", "x" * 100_000)
         assert texts(conversation.log().messages) == ["kept"]
-        store.log._connection.execute("pragma max_page_count = 100000")
+        sqlite_of(store).execute("pragma max_page_count = 100000")
         conversation.append("user", "after")
     with Store(path) as store:
         assert texts(store.open(conversation.id).log().messages) == ["kept", "after"]

@@ -1,0 +1,370 @@
+"""
+The replica of a conversation: its document and index, bound to the log that makes them durable.
+
+Rules. What comes from elsewhere is appended to the log before it is applied;
+what is written here is one transaction, appended before the call returns. If
+the log can't take it, it did not happen: the replica is read again from the
+log. Subscribers hear of a change when it is durable, never before.
+
+The document is read from the log when something is written or exchanged; the
+index alone is enough to read messages, and may come from where it was stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from pycrdt import Map
+
+from crdt_conv.checks import check_text
+from crdt_conv.clock import HybridClock
+from crdt_conv.document import Additions, Changes, Document, is_panic
+from crdt_conv.engine import Tail
+from crdt_conv.errors import InvalidMessage, MalformedUpdate, StoreError
+from crdt_conv.fields import Json
+from crdt_conv.graph import Graph
+from crdt_conv.ids import ConversationId, MessageId
+from crdt_conv.index import Index
+from crdt_conv.message import REDACTED, Author, Message, parse_message
+from crdt_conv.node import Node
+from crdt_conv.update_log import UpdateLog
+from crdt_conv.updates import check_update
+from crdt_conv.views import Change
+
+
+ADDITIONS: Final = 1000
+"""So many messages are added with one Yjs client id."""
+
+
+class Replica:
+    """One conversation's document, index and log. Not to be used from two threads."""
+
+    def __init__(self, conversation_id: ConversationId, log: UpdateLog, author: Author) -> None:
+        self.id = conversation_id
+        self.author = author
+        self._log = log
+        self._clock = HybridClock()
+        self._subscribers: dict[object, Callable[[Change], None]] = {}
+        self._document: Document | None = None
+        self._index: Index | None = None
+        self._additions: Additions | None = None
+        self._seq = 0
+        self._is_writing = False
+
+    # What is in memory
+
+    @property
+    def document(self) -> Document:
+        """The Y.Doc, read from the log where it is not in memory."""
+        if self._document is None:
+            rows = self._log.read(self.id)
+            self._document = Document(update for _, update in rows)
+            last = rows[-1][0] if rows else 0
+            if last != self._seq:
+                # Another process wrote since the index was made.
+                self._index = None
+            self._seq = last
+        return self._document
+
+    @property
+    def index(self) -> Index:
+        """What the document says, read from where it was stored or from the document."""
+        if self._index is None:
+            self._index = self._stored_index() or self._read_index()
+            for node in self._index.graph:
+                self._clock.see(node.created)
+        return self._index
+
+    @property
+    def title(self) -> str:
+        """What people call it; may be empty."""
+        title = self.index.roots["meta"].get("title")
+        return title if isinstance(title, str) else ""
+
+    @title.setter
+    def title(self, title: str) -> None:
+        check_text(title)
+        with self.writing() as document:
+            document.put("meta", "title", title)
+
+    @property
+    def forked_from(self) -> ConversationId | None:
+        """The conversation that this one was forked from, if it was."""
+        origin = self.index.roots["meta"].get("forked_from")
+        # A fork that was merged back brings its own mark along.
+        return ConversationId(origin) if isinstance(origin, str) and origin != self.id else None
+
+    @property
+    def graph(self) -> Graph[Node]:
+        """The graph of all messages that have the shape of one."""
+        return self.index.graph
+
+    def _stored_index(self) -> Index | None:
+        store = self._log.index()
+        stored = store.load(self.id) if store is not None and self._document is None else None
+        if stored is None:
+            return None
+        index = Index(self._ask)
+        index.load(stored)
+        self._seq = stored.seq
+        return index
+
+    def read(self, root: str, key: str | None = None) -> Json:
+        """Return a root of the document, or one entry of it, as JSON."""
+        return self.document.read(root, key)
+
+    def has(self, root: str, key: str) -> bool:
+        """Whether a root of the document has such an entry."""
+        return self.document.has(root, key)
+
+    def _read_index(self) -> Index:
+        document = self.document
+        index = Index(self._ask)
+        index.read(document)
+        return index
+
+    def _ask(self, message_ids: Sequence[MessageId]) -> list[Message]:
+        """Return messages whose content is not in memory, from the stored index or the document."""
+        index, store = self.index, self._log.index()
+        if store is not None and all(index.is_saved(message_id) for message_id in message_ids):
+            return store.messages(self.id, [index.place(message_id) for message_id in message_ids])
+        # Where something is not stored the document is in memory: it was changed here.
+        return [parse_message(key, self.document.read("messages", key)) for key in message_ids]
+
+    def _forget(self) -> None:
+        """Read the replica again when next asked: it may hold what the log does not."""
+        self._document = self._index = self._additions = None
+
+    def save_index(self) -> None:
+        """
+        Store the index, for a quick start next time. Never needed: it is derived.
+
+        Raises:
+            StoreError: The file can't take it.
+        """
+        store = self._log.index()
+        if store is None or self._index is None or (self._document and self._document.is_pending):
+            return
+        store.write(self.id, self._index.change(self._seq, self._tails()))
+        self._index.saved()
+
+    def _tails(self) -> Mapping[str, Tail]:
+        """Return the ends of branches, to be stored; see ``Reading``."""
+        return {}
+
+    @property
+    def unsaved(self) -> int:
+        """How many messages changed since the index was stored."""
+        return self._index.unsaved if self._index is not None else 0
+
+    # Writing
+
+    @contextmanager
+    def writing(self) -> Iterator[Document]:
+        """
+        Make changes as one durable update; an error leaves no trace of them.
+
+        Raises:
+            InvalidMessage: A value can't be in a document, or a change is being made already.
+            StoreError: The log could not take it.
+        """
+        self._check_not_writing()
+        document, index = self.document, self.index
+        self._is_writing = True
+        try:
+            with document.transaction() as changes:
+                yield document
+            if not changes.update:
+                return
+            self._seq = self._log.append(self.id, changes.update, None)
+            index.settle(changes, document)
+        except BaseException as error:
+            self._forget()
+            told = _foreign(error)
+            if told is error:
+                raise
+            raise told from error
+        finally:
+            self._is_writing = False
+        self._announce(changes, self._seq, None)
+
+    def _add(self, entries: Mapping[MessageId, Map[Any]], written: Sequence[Message]) -> None:
+        """
+        Write new messages of plain values as one durable update, without the document.
+
+        Raises:
+            InvalidMessage: A value can't be in a document, or a change is being made already.
+            StoreError: The log could not take it.
+        """
+        self._check_not_writing()
+        index = self.index
+        if self._additions is None or self._additions.count >= ADDITIONS:
+            self._additions = Additions()
+        try:
+            update = self._additions.encode(entries)
+            self._seq = self._log.append(self.id, update, None)
+        except BaseException as error:
+            # It may hold what the log does not, and what comes next would depend on that.
+            self._additions = None
+            told = _foreign(error)
+            if told is error:
+                raise
+            raise told from error
+        if self._document is not None:
+            self._document.take(update)
+        ids = {message.id for message in written}
+        changes = Changes(update, messages=ids, written={message.id: message for message in written})
+        index.settle(changes, self)
+        self._announce(changes, self._seq, None)
+
+    def _check_not_writing(self) -> None:
+        if self._is_writing:
+            raise InvalidMessage("a change of this conversation is being made already: make them one")
+
+    def next_created(self) -> int:
+        """Return a ``created`` in milliseconds that is behind nothing seen."""
+        self.index  # noqa: B018 - reading it shows the clock what was written
+        return self._clock.next()
+
+    # Exchange with other replicas
+
+    @property
+    def state_vector(self) -> bytes:
+        """Which operations this replica has."""
+        return self.document.state_vector
+
+    def encode(self, state_vector: bytes | None = None) -> bytes:
+        """
+        Return the whole document, or what a state vector lacks, as one update.
+
+        Raises:
+            MalformedUpdate: ``state_vector`` is none.
+        """
+        return self.document.encode(state_vector)
+
+    def receive(self, update: bytes, origin: str | None = None) -> bool:
+        """
+        Take in an update from another replica: append, then apply.
+
+        Args:
+            update: Bytes from a stranger.
+            origin: The peer it came from.
+
+        Returns:
+            Whether it held anything new.
+
+        Raises:
+            MalformedUpdate: It is no update; nothing changed.
+            StoreError: It could not be made durable; nothing changed.
+        """
+        if not self.is_news(update):
+            return False
+        self.apply_logged(update, self._log.append(self.id, update, origin), origin)
+        return True
+
+    def is_news(self, update: bytes) -> bool:
+        """
+        Whether an update holds anything that is not here, so that it is worth a place in the log.
+
+        Raises:
+            MalformedUpdate: It is no update.
+        """
+        check_update(update)
+        return not self.document.is_redundant(update)
+
+    def apply_logged(self, update: bytes, seq: int, origin: str | None = None) -> None:
+        """
+        Apply an update that stands in the log already, for whoever appends in groups.
+
+        Raises:
+            MalformedUpdate: It can't be integrated; it is taken back from the log.
+        """
+        if self._document is None:
+            # Reading the log would read this update with it, and nobody would hear what it changed.
+            changes = self._read_again()
+        else:
+            changes = self._apply(self._document, update, seq)
+        self._seq = max(self._seq, seq)
+        changes.update = update
+        self._announce(changes, seq, origin)
+        self._sweep(changes)
+
+    def _apply(self, document: Document, update: bytes, seq: int) -> Changes:
+        index = self.index
+        try:
+            changes = document.apply(update)
+        except MalformedUpdate:
+            self._log.discard(seq)
+            self._forget()
+            raise
+        if changes is None:
+            return self._read_again()
+        index.settle(changes, document)
+        return changes
+
+    def _read_again(self) -> Changes:
+        """Build the replica anew from the log; returns how it differs from what it was."""
+        before = self._index.contents() if self._index is not None else {}
+        self._forget()
+        messages = self.index.differs(before)
+        return Changes(messages=messages, runs=set(self.document.read("runs")), roots={"meta"})
+
+    def _sweep(self, changes: Changes) -> None:
+        """Do what must follow a change from elsewhere; see ``Writing``."""
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence number of the last update in the log; 0 without any."""
+        return self._log.last_seq(self.id)
+
+    def acknowledge(self, peer: str, seq: int) -> None:
+        """Write down that a peer has stored everything up to ``seq``."""
+        self._log.acknowledge(peer, self.id, seq)
+
+    def waiting(self, peer: str) -> int:
+        """Count the updates that a peer has not stored yet, as far as we were told."""
+        return self._log.waiting(peer, self.id)
+
+    # Telling others
+
+    def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
+        """Call ``callback``, which must not raise, for every durable change; returns the way to stop it."""
+        # The way out knows a key, not the callback, whose owner may keep it: no cycle.
+        key = object()
+        self._subscribers[key] = callback
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(key, None)
+
+        return unsubscribe
+
+    def _announce(self, changes: Changes, seq: int, origin: str | None) -> None:
+        graph = self.graph
+        for message_id in changes.messages:
+            if message_id in graph:
+                self._clock.see(graph[message_id].created)
+        if "meta" in changes.roots:
+            # Only for the list, and written again with the next change: what is durable is told all the same.
+            with suppress(StoreError):
+                self._log.describe(self.id, self.title, self.forked_from)
+        self._log.changed(self, seq)
+        change = Change(
+            self.id,
+            changes.update,
+            seq,
+            origin,
+            frozenset(changes.messages),
+            frozenset(changes.runs),
+            frozenset(m for m in changes.messages if m in graph and graph[m].status == REDACTED),
+        )
+        for callback in tuple(self._subscribers.values()):
+            callback(change)
+
+
+def _foreign(error: BaseException) -> BaseException:
+    """Return what a caller is told where pycrdt refuses a value."""
+    if is_panic(error) or isinstance(error, UnicodeEncodeError | TypeError | OverflowError):
+        return InvalidMessage("a value that no document can hold")
+    return error

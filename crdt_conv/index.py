@@ -1,0 +1,217 @@
+"""
+The index of a conversation: what its document says, read once.
+
+A message is parsed when it is new or touched, and only then; entries of the
+wrong shape are quarantined, each alone. The index can be stored and loaded,
+so that a conversation is read without its Y.Doc. It is derived: built anew
+from the document it is the same.
+
+Contents of messages are kept for the latest ones only; ``ask`` returns the
+others from wherever they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol, cast
+from weakref import WeakMethod
+
+from crdt_conv import schema
+from crdt_conv.digest import content_digest
+from crdt_conv.document import Changes
+from crdt_conv.engine import IndexChange, StoredIndex, Tail
+from crdt_conv.errors import MalformedEntry
+from crdt_conv.fields import Json
+from crdt_conv.graph import Graph
+from crdt_conv.ids import MessageId
+from crdt_conv.message import Message, parse_message
+from crdt_conv.node import Node
+
+KEPT: Final = 4096
+"""How many messages stay in memory with their content, at most."""
+
+
+class Source(Protocol):
+    """What an index reads: a document."""
+
+    def read(self, root: str, key: str | None = None) -> Json:
+        """Return a root, or one entry of it, as JSON."""
+
+    def has(self, root: str, key: str) -> bool:
+        """Whether a root has such an entry."""
+
+
+Ask = Callable[[Sequence[MessageId]], list[Message]]
+
+
+class Index:
+    """What the messages and the small roots of one document say."""
+
+    def __init__(self, ask: Ask) -> None:
+        """
+        Make an empty index.
+
+        Args:
+            ask: Returns the content of messages that are not in memory.
+        """
+        self._ask = WeakMethod(ask)
+        self._kept: dict[MessageId, Message] = {}
+        self._places: dict[MessageId, int] = {}
+        self._unsaved: set[MessageId] = set()
+        self._is_whole = True
+        self.quarantined: dict[str, str] = {}
+        self.roots: dict[str, Json] = {name: {} for name in schema.SMALL_ROOTS}
+        self.graph: Graph[Node] = self._graph_of(())
+
+    def _graph_of(self, nodes: Iterable[Node]) -> Graph[Node]:
+        # Weakly, here and in _ask: no cycle keeps an idle conversation in memory.
+        content = WeakMethod(self._content)
+        return Graph(nodes, lambda node: cast("Callable[[Node], bytes]", content())(node))
+
+    def _content(self, node: Node) -> bytes:
+        return content_digest(self.messages([node.id])[0])
+
+    # Filling it
+
+    def read(self, document: Source) -> None:
+        """Read a document from the beginning."""
+        self.quarantined, self._kept, self._is_whole = {}, {}, True
+        self._places.clear()
+        self._unsaved.clear()
+        self.roots = {name: document.read(name) for name in schema.SMALL_ROOTS}
+        nodes = []
+        for key, raw in document.read("messages").items():
+            message = self._parse(key, raw)
+            if message is not None:
+                nodes.append(message.node)
+                self._note(message)
+        self.graph = self._graph_of(nodes)
+
+    def load(self, stored: StoredIndex) -> None:
+        """Take an index that was stored."""
+        self.quarantined, self.roots, self._is_whole = dict(stored.quarantined), dict(stored.roots), False
+        ids = [node.id for node in stored.nodes]
+        self._places = dict(zip(ids, range(len(ids)), strict=True))
+        self.graph = self._graph_of(stored.nodes)
+        self.graph.logs.remember(zip(ids, stored.contents, strict=True))
+
+    def settle(self, changes: Changes, document: Source) -> None:
+        """Take in what a transaction touched; adds what it placed to ``changes.messages``."""
+        for name in changes.roots:
+            self.roots[name] = document.read(name)
+        # An event can name a key whose value is still pending.
+        touched = {
+            key
+            for key in changes.messages
+            if key in changes.written or self._is_known(key) or document.has("messages", key)
+        }
+        changes.messages = touched
+        if all(self._settle_one(key, changes.written.get(key), document) for key in touched):
+            changes.messages |= self.graph.take_placed()
+        else:
+            # An entry lost its shape or its place, which only a stranger does.
+            self.read(document)
+
+    def _settle_one(self, key: MessageId, written: Message | None, document: Source) -> bool:
+        message = written or self._parse(key, document.read("messages", key))
+        if message is None or not self.graph.add(message.node):
+            return False
+        self._note(message)
+        return True
+
+    def _parse(self, key: str, raw: Json) -> Message | None:
+        try:
+            message = parse_message(key, raw)
+        except MalformedEntry as error:
+            self.quarantined[key] = str(error)
+            return None
+        self.quarantined.pop(key, None)
+        return message
+
+    def _is_known(self, key: str) -> bool:
+        return key in self.graph or self.graph.is_waiting(key) or key in self.quarantined
+
+    def _note(self, message: Message) -> None:
+        self._unsaved.add(message.id)
+        self._places.setdefault(message.id, len(self._places))
+        self._keep(message)
+
+    # Contents
+
+    def message(self, message_id: str) -> Message:
+        """
+        Return a message with its content.
+
+        Raises:
+            UnknownMessage: It is not placed.
+        """
+        known = self.graph[message_id].id
+        return self._kept.get(known) or self.messages([known])[0]
+
+    def messages(self, message_ids: Sequence[MessageId]) -> list[Message]:
+        """Return messages with their content, in the order of the ids."""
+        missing = [message_id for message_id in message_ids if message_id not in self._kept]
+        asked = {message.id: message for message in self._asked(missing)}
+        found = [asked.get(message_id) or self._kept[message_id] for message_id in message_ids]
+        # No more than there is room for: a log of any length passes through.
+        for message_id in missing[-KEPT // 4 :]:
+            self._keep(asked[message_id])
+        return found
+
+    def _asked(self, missing: Sequence[MessageId]) -> list[Message]:
+        return cast("Ask", self._ask())(missing) if missing else []
+
+    def _keep(self, message: Message) -> None:
+        self._kept.pop(message.id, None)
+        self._kept[message.id] = message
+        if len(self._kept) > KEPT:
+            self._kept = dict(list(self._kept.items())[KEPT // 2 :])
+
+    # Storing it
+
+    @property
+    def unsaved(self) -> int:
+        """How many messages changed since the index was stored."""
+        return len(self._unsaved)
+
+    def is_saved(self, message_id: MessageId) -> bool:
+        """Whether the stored index has a message's content as it stands."""
+        return not self._is_whole and message_id not in self._unsaved
+
+    def place(self, message_id: MessageId) -> int:
+        """Return where the stored index has a message."""
+        return self._places[message_id]
+
+    def change(self, seq: int, tails: Mapping[str, Tail]) -> IndexChange:
+        """Return what the stored index lacks; the log ends at ``seq``."""
+        # By place, so that neighbours in the conversation are stored together.
+        unsaved = sorted(self._unsaved, key=self._places.__getitem__)
+        messages = self.messages(unsaved)
+        return IndexChange(
+            seq,
+            [self._places[message_id] for message_id in unsaved],
+            messages,
+            [self._content_of(message) for message in messages],
+            dict(self.roots),
+            dict(self.quarantined),
+            tails,
+            self._is_whole,
+        )
+
+    def _content_of(self, message: Message) -> bytes:
+        return self.graph.logs.content(message.id) if message.id in self.graph else content_digest(message)
+
+    def saved(self) -> None:
+        """Note that ``change`` was stored."""
+        self._unsaved.clear()
+        self._is_whole = False
+
+    def differs(self, before: Mapping[MessageId, tuple[Node, bytes]]) -> set[MessageId]:
+        """Return the placed messages that are not as they were."""
+        return {
+            node.id for node in self.graph if before.get(node.id) != (node, self.graph.logs.content(node.id))
+        }
+
+    def contents(self) -> dict[MessageId, tuple[Node, bytes]]:
+        """Return every placed message with the digest of its content, to compare with later."""
+        return {node.id: (node, self.graph.logs.content(node.id)) for node in self.graph}

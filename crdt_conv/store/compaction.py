@@ -1,0 +1,118 @@
+"""
+Compaction: a snapshot in the place of the log, made only where nothing is lost by it.
+
+The snapshot is made from the log, not from the live document, and off to the
+side: writes go on while it is made, and one short transaction puts it in place.
+pycrdt drops pending structs and pending deletes when it encodes a document, so
+a log with a gap is left as it is until the gap closes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from crdt_conv.document import Document
+from crdt_conv.engine import Engine, LogSize
+from crdt_conv.errors import CrdtConvError
+from crdt_conv.ids import ConversationId
+
+LEAST_BYTES: Final = 64 * 1024
+"""A log behind a snapshot that is smaller than this is left alone."""
+SHARE: Final = 0.5
+"""How large, against the snapshot, the log behind it gets before it is compacted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What became of a conversation's log. ``reason`` says why nothing did, and is empty where it was compacted."""
+
+    conversation: ConversationId
+    before: LogSize
+    after: LogSize
+    reason: str = ""
+
+
+def is_due(size: LogSize) -> bool:
+    """Whether the log behind the snapshot has grown so far that a new snapshot pays."""
+    return size.updates > max(LEAST_BYTES, SHARE * size.snapshot)
+
+
+def compact_log(engine: Engine, conversation: ConversationId) -> Compaction:
+    """
+    Replace a conversation's log by a snapshot; may run in any thread.
+
+    Raises:
+        StoreError: The file can't take it, or is damaged; the log is as it was.
+    """
+    before = engine.size(conversation)
+    if before.count == 0:
+        return Compaction(conversation, before, before, "there is nothing behind the snapshot")
+    rows = engine.read(conversation)
+    document = Document(update for _, update in rows)
+    if document.is_pending:
+        return Compaction(conversation, before, before, "an update waits for another that has not come")
+    if document.refused:
+        return Compaction(conversation, before, before, "the log holds updates that can't be integrated")
+    engine.replace(conversation, rows[-1][0], document.encode())
+    return Compaction(conversation, before, engine.size(conversation))
+
+
+class Compactor:
+    """One thread that compacts what is due, one conversation after another."""
+
+    def __init__(self, compact: Callable[[ConversationId], object]) -> None:
+        """
+        Make it; the thread starts with the first conversation that is due.
+
+        Args:
+            compact: Does it; its errors are dropped, since the log is as good as the snapshot.
+        """
+        self._compact = compact
+        self._due: dict[ConversationId, None] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+        self._is_busy = False
+
+    def add(self, conversation: ConversationId) -> None:
+        """Have a conversation compacted soon."""
+        with self._changed:
+            if self._is_closed:
+                return
+            self._due[conversation] = None
+            self._changed.notify_all()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="crdt-conv compaction", daemon=True)
+                self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until nothing is due."""
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._due or self._is_busy))
+
+    def close(self) -> None:
+        """Finish what is due, and take no more."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._is_busy = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._due or self._is_closed)
+                if not self._due:
+                    return
+                conversation = next(iter(self._due))
+                del self._due[conversation]
+                self._is_busy = True
+            try:
+                self._compact(conversation)
+            except CrdtConvError:
+                continue

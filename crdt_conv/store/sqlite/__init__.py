@@ -1,0 +1,1 @@
+"""The engine over SQLite: ``engine`` (log, blobs, leases), ``index`` (derived), ``upkeep``."""

@@ -1,0 +1,189 @@
+"""
+The border to ``sqlite3``: one connection, and every ``sqlite3.Error`` leaves as a ``StoreError``.
+
+Write-ahead log and ``synchronous=FULL``: what was committed is on disk.
+``secure_delete``: what was deleted is overwritten. Safe to use from several threads.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from crdt_conv.errors import (
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreMissing,
+    StoreReadOnly,
+    StoreTooNew,
+)
+from crdt_conv.store.sqlite.migrations import migrations
+
+_SCHEMA_LOCK_S = 5.0
+
+
+class Connection:
+    """One SQLite file. One process writes; others may read beside it."""
+
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        """
+        Open a file, made where it is missing, or ``:memory:``.
+
+        Raises:
+            StoreError: It can't be opened, read, written or understood.
+        """
+        self.path = path
+        self._lock = threading.RLock()
+        with self.border():
+            self._connection = self._connect(read_only=read_only)
+            self.db = Database(self._connection)
+            self._migrate(read_only=read_only)
+        self._is_open = True
+
+    def _connect(self, *, read_only: bool) -> sqlite3.Connection:
+        if self.is_memory:
+            return self._prepare(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
+        file = Path(self.path).absolute()
+        if read_only and not file.exists():
+            raise StoreMissing(f"there is no store at {self.path}: 'conv new' makes one")
+        connection = sqlite3.connect(
+            f"{file.as_uri()}?mode={'ro' if read_only else 'rwc'}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=_SCHEMA_LOCK_S,
+        )
+        return connection if read_only else self._prepare(connection)
+
+    @staticmethod
+    def _prepare(connection: sqlite3.Connection) -> sqlite3.Connection:
+        # Before anything is in the file: it takes effect only then.
+        connection.execute("pragma auto_vacuum = incremental")
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = full")
+        connection.execute("pragma secure_delete = on")
+        return connection
+
+    def _migrate(self, *, read_only: bool) -> None:
+        ours = {migration.name for migration in migrations._migrations}  # noqa: SLF001 - no public list
+        # Asking for the records takes longer than all the rest of opening.
+        if self._connection.execute("pragma user_version").fetchone()[0] == len(ours):
+            return
+        if {migration.name for migration in migrations.applied(self.db)} - ours:
+            raise StoreTooNew(f"{self.path} was written by a later version of crdt-conv: upgrade to open it")
+        if read_only and migrations.pending(self.db):
+            raise StoreReadOnly(
+                f"{self.path} is of an earlier version: opened for writing once, it is upgraded"
+            )
+        if not read_only:
+            migrations.apply(self.db)
+            self._connection.execute(f"pragma user_version = {len(ours)}")
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether there is no file."""
+        return str(self.path) == ":memory:"
+
+    def close(self) -> None:
+        """Close the file; nothing is waiting, since every append ends on disk."""
+        with self._lock:
+            if self._is_open:
+                self._is_open = False
+                self._connection.close()
+
+    # Statements
+
+    def rows(self, statement: str, *values: object) -> list[Any]:
+        """Return all rows of one statement."""
+        with self._lock, self.border():
+            self._check_open()
+            return self._connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        """Read several things as they were at one moment."""
+        with self._transaction("begin") as execute:
+            yield execute
+
+    @contextmanager
+    def writing(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        """Write in one transaction, on disk when this ends; an error leaves no trace of it."""
+        with self._transaction("begin immediate") as execute:
+            yield execute
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        with self._lock, self.border():
+            self._check_open()
+            if self._connection.in_transaction:
+                # Inside another of this thread: part of it.
+                yield self._connection.execute
+                return
+            self._connection.execute(begin)
+            try:
+                yield self._connection.execute
+                self._connection.execute("commit")
+            except BaseException:
+                # SQLite has rolled back by itself after a full disk, say.
+                if self._connection.in_transaction:
+                    self._connection.execute("rollback")
+                raise
+
+    def run(self, statement: str) -> list[Any]:
+        """Run a statement outside of any transaction, a ``vacuum`` say."""
+        return self.rows(statement)
+
+    def shrink(self) -> None:
+        """Give free pages at the end of the file back."""
+        with self._lock, self.border():
+            # Not execute(): that takes one step, which frees one page.
+            self._connection.executescript("pragma incremental_vacuum")
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StoreError(f"the store {self.path} is closed")
+
+    @contextmanager
+    def border(self) -> Iterator[None]:
+        """Let no foreign exception out."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _store_error(self.path, error) from error
+        except OSError as error:
+            raise StoreReadOnly(f"can't open {self.path}: {error.strerror}") from error
+
+
+_BY_CODE: dict[int, tuple[type[StoreError], str]] = {
+    sqlite3.SQLITE_FULL: (
+        StoreFull,
+        "the disk is full; what was acknowledged is safe, make room and try again",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        StoreReadOnly,
+        "it can't be written; look at the file's and the folder's rights",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (StoreReadOnly, "it can't be opened; look at the folder and its rights"),
+    sqlite3.SQLITE_PERM: (StoreReadOnly, "it can't be opened; look at its rights"),
+    sqlite3.SQLITE_NOTADB: (StoreCorrupt, "it is no SQLite database"),
+    sqlite3.SQLITE_CORRUPT: (
+        StoreCorrupt,
+        "the file is damaged; take a copy of it, then 'syncd check' says what is lost",
+    ),
+    sqlite3.SQLITE_IOERR: (StoreError, "the disk answered with an error"),
+    sqlite3.SQLITE_BUSY: (StoreError, "another program holds the file; close it and try again"),
+}
+
+
+def _store_error(path: str | Path, error: sqlite3.Error) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", None)
+    # The low byte is the primary code, the rest says more of the same.
+    kind, text = _BY_CODE.get((code or 0) & 0xFF, (StoreError, str(error)))
+    return kind(f"{path}: {text}")

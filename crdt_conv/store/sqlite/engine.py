@@ -1,0 +1,255 @@
+"""
+The engine over one SQLite file: write-ahead log, ``synchronous=FULL``.
+
+An append is one transaction and returns after the fsync, so whatever has a
+sequence number is on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from crdt_conv.engine import ConversationInfo, LogSize, Row
+from crdt_conv.errors import StoreCorrupt
+from crdt_conv.ids import ConversationId, now_ms
+from crdt_conv.store.sqlite.connection import Connection
+from crdt_conv.store.sqlite.index import LAST_SEQ, SqliteIndex
+
+Execute = Callable[..., Any]
+
+
+class SqliteEngine:
+    """One SQLite file. Safe to use from several threads; one process writes."""
+
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        """
+        Open a file, made where it is missing, or ``:memory:``.
+
+        Raises:
+            StoreError: It can't be opened, read, written or understood.
+        """
+        self.connection = Connection(path, read_only=read_only)
+        self.index = SqliteIndex(self.connection)
+        self._rows = self.connection.rows
+        self._writing = self.connection.writing
+        self._touched = ("", 0)
+
+    @property
+    def path(self) -> str | Path:
+        """Where the file is."""
+        return self.connection.path
+
+    def close(self) -> None:
+        """Close the file; nothing is waiting, since every append ends on disk."""
+        self.connection.close()
+
+    # The log
+
+    def append(self, rows: Sequence[Row], *, at_ms: int) -> list[int]:
+        """Append updates in one transaction; see ``Engine``."""
+        with self._writing() as execute:
+            seqs = [self._insert(execute, row) for row in rows]
+            for conversation in {row.conversation for row in rows}:
+                self._touch(execute, conversation, at_ms)
+        self._touched = rows[-1].conversation, at_ms
+        return seqs
+
+    def _touch(self, execute: Execute, conversation: ConversationId, at_ms: int) -> None:
+        last, last_ms = self._touched
+        # To the second, where the order of the list does not change: each is a page more to write.
+        if conversation != last or at_ms - last_ms >= 1000:
+            execute(
+                "insert into conversations (id, created, updated) values (?, ?, ?)"
+                " on conflict (id) do update set updated = excluded.updated",
+                (conversation, at_ms, at_ms),
+            )
+
+    @staticmethod
+    def _insert(execute: Execute, row: Row) -> int:
+        inserted = execute(
+            "insert into updates (conversation, origin, data, crc) values (?, ?, ?, ?)",
+            (row.conversation, row.origin, row.update, zlib.crc32(row.update)),
+        )
+        return int(inserted.lastrowid)
+
+    def read(self, conversation: ConversationId, after: int = 0) -> list[tuple[int, bytes]]:
+        """Return ``(seq, update)`` behind ``after``; see ``Engine``."""
+        with self.connection.reading() as execute:
+            found = execute(
+                "select seq, crc, data from snapshots where conversation = ? and seq > ?",
+                (conversation, after),
+            ).fetchall()
+            rows = execute(
+                "select seq, crc, data from updates where conversation = ? and seq > ? order by seq",
+                (conversation, after),
+            ).fetchall()
+        snapshots = [
+            (seq, zlib.decompress(self._checked(seq, crc, data, conversation))) for seq, crc, data in found
+        ]
+        return snapshots + [(seq, self._checked(seq, crc, data, conversation)) for seq, crc, data in rows]
+
+    def _checked(self, seq: int, crc: int, data: bytes, conversation: str) -> bytes:
+        if zlib.crc32(data) != crc:
+            raise StoreCorrupt(
+                f"{self.path}: the update {seq} of conversation {conversation} is damaged;"
+                " 'syncd check' says what else is, and how the rest is saved"
+            )
+        return data
+
+    def discard(self, seq: int) -> None:
+        """Remove an update that was never acknowledged."""
+        with self._writing() as execute:
+            execute("delete from updates where seq = ?", (seq,))
+
+    def last_seq(self, conversation: ConversationId) -> int:
+        """Return the highest sequence number of a conversation, 0 without any."""
+        return int(self._rows(LAST_SEQ, conversation, conversation)[0][0])
+
+    def size(self, conversation: ConversationId) -> LogSize:
+        """Return what the conversation's log takes."""
+        with self.connection.reading() as execute:
+            snapshot = execute(
+                "select size from snapshots where conversation = ?", (conversation,)
+            ).fetchone()
+            count, size = execute(
+                "select count(*), coalesce(sum(length(data)), 0) from updates where conversation = ?",
+                (conversation,),
+            ).fetchone()
+        return LogSize(snapshot[0] if snapshot else 0, size, count)
+
+    def replace(self, conversation: ConversationId, seq: int, snapshot: bytes) -> None:
+        """Put a snapshot in the place of everything up to ``seq``, which is gone then."""
+        data = zlib.compress(snapshot)
+        with self._writing() as execute:
+            execute(
+                "insert or replace into snapshots (conversation, seq, size, crc, data) values (?, ?, ?, ?, ?)",
+                (conversation, seq, len(snapshot), zlib.crc32(data), data),
+            )
+            execute("delete from updates where conversation = ? and seq <= ?", (conversation, seq))
+            self.index.repack(conversation)
+        self.connection.shrink()
+
+    def scrub(self) -> bool:
+        """Overwrite what was deleted, wherever SQLite may have left a copy; see ``Engine``."""
+        with self._writing() as execute:
+            execute("insert into found (found) values ('optimize')")
+        if self.connection.is_memory:
+            return True
+        # Cells that moved between pages may have left a copy behind; a file written anew has none.
+        self.connection.run("vacuum")
+        is_busy, _, _ = self.connection.run("pragma wal_checkpoint(truncate)")[0]
+        return not is_busy
+
+    # Conversations
+
+    def conversations(self) -> list[ConversationInfo]:
+        """Return all conversations, the one that changed last first."""
+        rows = self._rows(
+            "select id, title, created, updated, forked_from from conversations order by updated desc, id desc"
+        )
+        return [ConversationInfo(*row) for row in rows]
+
+    def has(self, conversation: str) -> bool:
+        """Whether anything of this conversation is in the log."""
+        return bool(self._rows("select 1 from conversations where id = ?", conversation))
+
+    def describe(self, conversation: ConversationId, title: str, forked_from: ConversationId | None) -> None:
+        """Keep what the list shows."""
+        with self._writing() as execute:
+            execute(
+                "update conversations set title = ?, forked_from = ? where id = ?",
+                (title, forked_from, conversation),
+            )
+
+    # Blobs
+
+    def put_blob(self, data: bytes) -> str:
+        """Keep bytes under their SHA-256, which is returned as hexadecimal digits."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        with self._writing() as execute:
+            # Put again, it is new again: whoever put it is about to refer to it.
+            execute(
+                "insert into blobs (sha256, added, data) values (?, ?, ?)"
+                " on conflict (sha256) do update set added = excluded.added",
+                (sha256, now_ms(), data),
+            )
+        return sha256
+
+    def get_blob(self, sha256: str) -> bytes | None:
+        """Return the bytes, or ``None`` where they are not here; see ``Engine``."""
+        rows = self._rows("select data from blobs where sha256 = ?", sha256)
+        if rows and hashlib.sha256(rows[0][0]).hexdigest() != sha256:
+            raise StoreCorrupt(f"{self.path}: the blob {sha256} is damaged")
+        return rows[0][0] if rows else None
+
+    def collect_blobs(self, used: Iterable[str], *, before_ms: int) -> int:
+        """Remove every blob that is not in use and was put before some time; returns how many."""
+        kept = set(used)
+        with self._writing() as execute:
+            old = execute("select sha256 from blobs where added < ?", (before_ms,)).fetchall()
+            gone = [(sha256,) for (sha256,) in old if sha256 not in kept]
+            for values in gone:
+                execute("delete from blobs where sha256 = ?", values)
+        return len(gone)
+
+    # Leases
+
+    def acquire_lease(self, name: str, owner: str, *, at_ms: int, until_ms: int) -> int | None:
+        """Take or renew a lease in one atomic statement; see ``Engine``."""
+        with self._writing() as execute:
+            granted = execute(
+                "insert into leases (name, owner, epoch, expires) values (:name, :owner, 1, :until)"
+                " on conflict (name) do update set"
+                " epoch = epoch + (owner <> :owner or expires <= :now), owner = :owner, expires = :until"
+                " where owner = :owner or expires <= :now returning epoch",
+                {"name": name, "owner": owner, "now": at_ms, "until": until_ms},
+            ).fetchone()
+        return None if granted is None else int(granted[0])
+
+    def release_lease(self, name: str, owner: str) -> None:
+        """End a lease now, if this owner holds it; the epoch stays."""
+        with self._writing() as execute:
+            execute("update leases set expires = 0 where name = ? and owner = ?", (name, owner))
+
+    # What peers have
+
+    def acknowledged(self, peer: str, conversation: ConversationId) -> int:
+        """Return the ``seq`` up to which a peer has everything."""
+        rows = self._rows("select seq from outbox where peer = ? and conversation = ?", peer, conversation)
+        return int(rows[0][0]) if rows else 0
+
+    def acknowledge(self, peer: str, conversation: ConversationId, seq: int) -> None:
+        """Write down that a peer has everything up to ``seq``; never backwards."""
+        with self._writing() as execute:
+            execute(
+                "insert into outbox values (?, ?, ?) on conflict do update set seq = max(seq, excluded.seq)",
+                (peer, conversation, seq),
+            )
+
+    def waiting(self, peer: str, conversation: ConversationId) -> int:
+        """Count what a peer has not acknowledged; see ``Engine``."""
+        known = self.acknowledged(peer, conversation)
+        rows = self._rows(
+            "select count(*) from updates where conversation = ? and seq > ? and origin is not ?"
+            " union all select count(*) from snapshots where conversation = ? and seq > ?",
+            *(conversation, known, peer),
+            *(conversation, known),
+        )
+        return sum(int(count) for (count,) in rows)
+
+    # Settings
+
+    def setting(self, key: str) -> str:
+        """Return a setting, or ``""``."""
+        rows = self._rows("select value from settings where key = ?", key)
+        return str(rows[0][0]) if rows else ""
+
+    def set_setting(self, key: str, value: str) -> str:
+        """Write a setting down; returns it."""
+        with self._writing() as execute:
+            execute("insert or replace into settings values (?, ?)", (key, value))
+        return value

@@ -1,0 +1,96 @@
+"""
+The tables of a store, as migrations that each run in one transaction with their record.
+
+A released migration is never changed; a new one is added behind it.
+
+==============  ===========================================================================
+``updates``     the log: raw bytes as received, by sequence number; ``origin`` is the peer
+                they came from, null for what was written here; ``crc`` is theirs
+``snapshots``   one update a conversation, compressed, in the place of the log up to ``seq``
+``conversations``  one row a conversation: what the list shows
+``blobs``       bytes by their SHA-256
+``leases``      who may fulfil a run, with an epoch that only grows
+``outbox``      for each peer and conversation: up to which ``seq`` it has everything
+``settings``    this store's own: the device id
+==============  ===========================================================================
+
+Derived, to be emptied at any time: ``indexes`` (one row a conversation),
+``messages`` (one row a message, without content), ``pages`` (contents, compressed,
+many in one) and ``found`` (full-text search).
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("crdt_conv")
+
+
+@migrations()
+def m001_log(db: Database) -> None:
+    """The first tables."""
+    for statement in (
+        """create table updates (
+            seq integer primary key autoincrement,
+            conversation text not null, origin text, data blob not null
+        )""",
+        "create index updates_by_conversation on updates (conversation, seq)",
+        """create table conversations (
+            id text primary key, title text not null default '',
+            created integer not null, updated integer not null
+        ) without rowid""",
+        """create table leases (
+            name text primary key, owner text not null, epoch integer not null, expires integer not null
+        ) without rowid""",
+        """create table outbox (
+            peer text not null, conversation text not null, seq integer not null,
+            primary key (peer, conversation)
+        ) without rowid""",
+        "create table settings (key text primary key, value text not null) without rowid",
+    ):
+        db.execute(statement)
+
+
+@migrations()
+def m002_core(db: Database) -> None:
+    """Checksums, snapshots, blobs, and the stored index with its full-text search."""
+    db.execute("alter table updates add column crc integer not null default 0")
+    for seq, data in db.execute("select seq, data from updates").fetchall():
+        db.execute("update updates set crc = ? where seq = ?", (zlib.crc32(data), seq))
+    db.execute("alter table conversations add column forked_from text")
+    for statement in (
+        """create table snapshots (
+            conversation text primary key, seq integer not null, size integer not null,
+            crc integer not null, data blob not null
+        )""",
+        "create table blobs (sha256 text primary key, added integer not null, data blob not null)",
+        """create table indexes (
+            key integer primary key, conversation text not null unique, seq integer not null,
+            roots text not null, quarantined text not null, tails text not null
+        )""",
+        """create table messages (
+            key integer not null, place integer not null, id text not null, role text not null,
+            parents text not null, branch text not null, created integer not null, status text not null,
+            hidden integer not null, blobs text not null, content blob not null, page integer not null,
+            primary key (key, place)
+        ) without rowid""",
+        "create index messages_with_blobs on messages (key) where blobs <> ''",
+        """create table pages (
+            key integer not null, page integer not null, count integer not null, data blob not null,
+            primary key (key, page)
+        )""",
+        """create virtual table found using fts5 (
+            text, content = '', tokenize = 'unicode61 remove_diacritics 2'
+        )""",
+    ):
+        db.execute(statement)
+
+
+@migrations(transactional=False)
+def m003_shrink(db: Database) -> None:
+    """Let the file give back what compaction frees; a store from before is written anew once."""
+    if db.execute("pragma auto_vacuum").fetchone()[0] == 0:
+        db.execute("pragma auto_vacuum = incremental")
+        db.execute("vacuum")
