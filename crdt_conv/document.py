@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakMethod
 
-from pycrdt import Array, Doc, Map, TransactionEvent
+from pycrdt import Array, Doc, Map, Text, TransactionEvent
 
 from crdt_conv import schema
+from crdt_conv.encoding import ListOf, MapOf, TextOf
 from crdt_conv.errors import MalformedUpdate
 from crdt_conv.fields import Json, plain
 from crdt_conv.ids import MessageId
@@ -73,7 +74,7 @@ class Document:
         return root
 
     def take(self, update: bytes) -> None:
-        """Note an update that was made beside this document by ``Additions``; it is applied when next needed."""
+        """Note an update that was made beside this document, by ``Additions``; it is applied when next needed."""
         self._own.append(update)
 
     @property
@@ -262,7 +263,7 @@ class Document:
 
     def put(self, root: str, key: str, value: Any) -> None:
         """Set an entry of a root; inside ``transaction``."""
-        self._roots[root][key] = value
+        self._roots[root][key] = shared(value)
 
     def has(self, root: str, key: str) -> bool:
         """Whether a root has such an entry; an event can name a key whose value is still pending."""
@@ -278,32 +279,13 @@ class Document:
         return value if isinstance(value, Map) else None
 
 
-class Additions:
-    """
-    Encodes new messages as updates that depend on nothing, without the document.
-
-    A new key of a root has no neighbours, so a Y.Doc of its own, with its own
-    client id, can say all there is to say: a long conversation need not be read
-    for one more message, nor its observers be called.
-    """
-
-    def __init__(self) -> None:
-        self._doc: Doc[Any] = Doc()
-        self._messages: Map[Any] = self._doc.get("messages", type=Map)
-        self._update = b""
-        self._doc.observe(_weakly(self._on_transaction))
-        self.count = 0
-
-    def _on_transaction(self, event: TransactionEvent) -> None:
-        self._update = event.update
-
-    def encode(self, entries: Mapping[MessageId, Map[Any]]) -> bytes:
-        """Return the update that adds entries to ``messages``, under keys that nobody else writes."""
-        with self._doc.transaction():
-            for key, entry in entries.items():
-                self._messages[key] = entry
-        self.count += len(entries)
-        return self._update
+def shared(value: Any) -> Any:
+    """Return a value as pycrdt takes it, shared types not in a document yet."""
+    if isinstance(value, MapOf):
+        return Map({key: shared(item) for key, item in value.items()})
+    if isinstance(value, ListOf):
+        return Array([shared(item) for item in value])
+    return Text(value) if isinstance(value, TextOf) else value
 
 
 def _merged(log: list[bytes]) -> bytes:

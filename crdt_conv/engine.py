@@ -44,15 +44,15 @@ class LogSize(NamedTuple):
 
     snapshot: int
     updates: int
-    count: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The end of a branch as it was: enough to show it before anything else is read."""
+    """The end of a branch as it was: enough to show it before anything else is read. Messages by their places."""
 
-    heads: tuple[str, ...]
-    ids: tuple[str, ...]
+    heads: tuple[int, ...]
+    last: tuple[int, ...]
     """The last messages of its log."""
     digest: str
     """Of the whole log, in hexadecimal digits."""
@@ -106,7 +106,7 @@ class IndexStore(Protocol):
     def load(self, conversation: ConversationId) -> StoredIndex | None:
         """Return the index, if there is one and it is as new as the log."""
 
-    def tail(self, conversation: ConversationId, branch: str) -> tuple[Tail, dict[str, Message]] | None:
+    def tail(self, conversation: ConversationId, branch: str) -> tuple[Tail, Mapping[int, Message]] | None:
         """Return the end of a branch and its messages, where the index is as new as the log and has it."""
 
     def messages(self, conversation: ConversationId, places: Sequence[int]) -> list[Message]:

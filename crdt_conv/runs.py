@@ -20,14 +20,14 @@ from crdt_conv.message import MAIN
 from crdt_conv.run import REQUESTED, Run, Target, parse_run
 
 if TYPE_CHECKING:
-    from crdt_conv.conversation.reading import Reading
+    from crdt_conv.conversation.branching import Branching
     from crdt_conv.document import Document
 
 
 class Runs:
     """The ``runs`` root of one conversation."""
 
-    def __init__(self, conversation: Reading) -> None:
+    def __init__(self, conversation: Branching) -> None:
         self._conversation = conversation
 
     def __getitem__(self, run_id: str) -> Run:

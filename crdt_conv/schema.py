@@ -8,11 +8,12 @@ everything else is a plain value. The reading side is ``message`` and ``run``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from os.path import commonprefix
 from typing import TYPE_CHECKING, Any, Final
 
-from pycrdt import Array, Map, Text
+from pycrdt import Map, Text
 
+from crdt_conv.encoding import ListOf, MapOf, TextOf
+from crdt_conv.errors import InvalidMessage
 from crdt_conv.fields import Json
 from crdt_conv.hidden import HiddenField, hidden_json
 from crdt_conv.message import Message, Part
@@ -29,9 +30,9 @@ _GROWING: Final = {"text": "text", "reasoning": "text", "tool_call": "arguments"
 """Part type to the key that holds a ``Text``."""
 
 
-def message_map(message: Message, hidden: Iterable[HiddenField] = ()) -> Map[Any]:
+def message_map(message: Message, hidden: Iterable[HiddenField] = ()) -> MapOf:
     """
-    Return a message with its hidden fields as a Map that is not in a document yet.
+    Return a message with its hidden fields as it stands in a document.
 
     Raises:
         InvalidMessage: A hidden field can't be kept exactly.
@@ -42,10 +43,10 @@ def message_map(message: Message, hidden: Iterable[HiddenField] = ()) -> Map[Any
         "branch": message.branch,
         "created": message.created,
         "author": message.author.as_json(),
-        "parts": Array([part_map(part) for part in message.parts]),
+        "parts": ListOf(part_map(part) for part in message.parts),
         "status": message.status,
         "nonce": message.nonce,
-        "hidden": Array([hidden_map(field) for field in hidden]),
+        "hidden": ListOf(hidden_map(field) for field in hidden),
     }
     generated = {
         "run": message.run,
@@ -54,38 +55,46 @@ def message_map(message: Message, hidden: Iterable[HiddenField] = ()) -> Map[Any
         "stop_reason": message.stop_reason,
         "source": list(message.source) or None,
     }
-    return Map(fields | {key: value for key, value in generated.items() if value is not None})
+    return MapOf(fields | {key: value for key, value in generated.items() if value is not None})
 
 
-def part_map(part: Part) -> Map[Any]:
-    """Return a part as a Map that is not in a document yet."""
+def part_map(part: Part) -> MapOf:
+    """
+    Return a part as it stands in a document.
+
+    Raises:
+        InvalidMessage: What should be its text is none.
+    """
     fields: dict[str, Any] = part.as_json()
     growing = _GROWING.get(part.type)
     if growing is not None:
-        fields[growing] = Text(fields.get(growing, ""))
-    return Map(fields)
+        text = fields.get(growing, "")
+        if not isinstance(text, str):
+            raise InvalidMessage(f"the {growing} of a {part.type} part is no text")
+        fields[growing] = TextOf(text)
+    return MapOf(fields)
 
 
-def hidden_map(field: HiddenField) -> Map[Any]:
+def hidden_map(field: HiddenField) -> MapOf:
     """
-    Return a hidden field as a Map that is not in a document yet.
+    Return a hidden field as it stands in a document.
 
     Raises:
         InvalidMessage: It can't be kept exactly.
     """
-    return Map(hidden_json(field))
+    return MapOf(hidden_json(field))
 
 
 def set_text(document: Document, root: str, key: str, text: str) -> None:
     """Make an entry a ``Text`` that reads so, changing no more of it than is different."""
     entry = document.value(root, key)
     if not isinstance(entry, Text):
-        document.put(root, key, Text(text))
+        document.put(root, key, TextOf(text))
         return
     old = str(entry)
-    start = len(commonprefix([old, text]))
+    start = _same(old, text)
     old_rest, rest = old[start:], text[start:]
-    end = len(commonprefix([old_rest[::-1], rest[::-1]]))
+    end = _same(old_rest[::-1], rest[::-1])
     # pycrdt counts in bytes of UTF-8.
     at = len(old[:start].encode())
     gone = len(old_rest[: len(old_rest) - end].encode())
@@ -95,6 +104,12 @@ def set_text(document: Document, root: str, key: str, text: str) -> None:
         entry.insert(at, rest[: len(rest) - end])
 
 
+def _same(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 def growing_text(part: Map[Any]) -> Text | None:
     """Return the ``Text`` of a part that can stream, or nothing."""
     key = _GROWING.get(str(part.get("type")))
@@ -102,11 +117,11 @@ def growing_text(part: Map[Any]) -> Text | None:
     return text if isinstance(text, Text) else None
 
 
-def run_map(fields: Mapping[str, Json]) -> Map[Any]:
-    """Return a run as a Map that is not in a document yet; claims and outputs grow."""
-    return Map({**fields, "claims": Array([]), "outputs": Array([])})
+def run_map(fields: Mapping[str, Json]) -> MapOf:
+    """Return a run as it stands in a document; claims and outputs grow."""
+    return MapOf({**fields, "claims": ListOf(), "outputs": ListOf()})
 
 
-def plain_map(fields: Mapping[str, Json]) -> Map[Any]:
-    """Return plain values as a Map that is not in a document yet."""
-    return Map(dict(fields))
+def plain_map(fields: Mapping[str, Json]) -> MapOf:
+    """Return plain values as a Map of a document."""
+    return MapOf(fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from crdt_conv.engine import IndexStore
@@ -25,7 +26,7 @@ class UpdateLog(Protocol):
             StoreError: It is not durable, and never will be by itself.
         """
 
-    def read(self, conversation: ConversationId) -> list[tuple[int, bytes]]:
+    def read(self, conversation: ConversationId) -> Sequence[tuple[int, bytes]]:
         """Return all updates of a conversation in sequence, each behind its number."""
 
     def discard(self, seq: int) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pycrdt import Array, Map
 
 from crdt_conv import schema
+from crdt_conv.document import shared
 from crdt_conv.errors import InvalidMessage, UnknownMessage
 from crdt_conv.fields import Json
 from crdt_conv.hidden import HiddenField
@@ -66,12 +67,12 @@ class MessageWriter:
             if growing is not None and last is not None and last.get("type") == part_type:
                 growing += text
             else:
-                parts.append(schema.part_map(new_part(part_type, text=text)))
+                parts.append(shared(schema.part_map(new_part(part_type, text=text))))
 
     def add(self, part: Part) -> None:
         """Append a whole part, a tool call say."""
         with self._conversation.writing() as document:
-            self._parts(document).append(schema.part_map(part))
+            self._parts(document).append(shared(schema.part_map(part)))
 
     def finish(
         self,

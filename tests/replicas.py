@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Sequence
 
-from crdt_conv import Conversation, Message, Store
+from crdt_conv import Conversation, Message, MessageId, Store
+from crdt_conv.document import Document
+from crdt_conv.graph import Graph
+from crdt_conv.index import Index
+from crdt_conv.message import parse_message
+from crdt_conv.node import Node
 from crdt_conv.store import SqliteEngine
 
 
@@ -17,6 +23,48 @@ def sqlite_of(store: Store) -> sqlite3.Connection:
 def replica(conversation_id: str = "c", name: str = "ann") -> Conversation:
     """Return an empty replica in a store of its own, in memory."""
     return Store(":memory:", name=name).join(conversation_id)
+
+
+def restarted(conversation: Conversation) -> Conversation:
+    """Return the conversation as a restart would read it from its log alone."""
+    again = Conversation(conversation.id, conversation._log, conversation.author)
+    # With the document in memory no stored index is asked.
+    assert again.document is not None
+    return again
+
+
+def reopened(conversation: Conversation) -> Conversation:
+    """Return the conversation as a restart would read it from its stored index."""
+    conversation.save_index()
+    again = Conversation(conversation.id, conversation._log, conversation.author)
+    assert again.index is not None
+    assert (again._document is None) or conversation.document.is_pending
+    return again
+
+
+class Reader:
+    """A document and its index, without a log."""
+
+    def __init__(self, updates: Iterable[bytes] = ()) -> None:
+        self.document = Document(updates)
+        self.index = Index(self._ask)
+        self.index.read(self.document)
+
+    def _ask(self, message_ids: Sequence[MessageId]) -> list[Message]:
+        return [parse_message(key, self.document.read("messages", key)) for key in message_ids]
+
+    @property
+    def graph(self) -> Graph[Node]:
+        return self.index.graph
+
+    @property
+    def quarantined(self) -> dict[str, str]:
+        return self.index.quarantined
+
+    def apply(self, update: bytes) -> None:
+        changes = self.document.apply(update)
+        assert changes is not None
+        self.index.settle(changes, self.document)
 
 
 def exchange(*replicas: Conversation) -> None:

@@ -93,12 +93,11 @@ class Fulfilment:
                 attempts, delay_s = attempts + 1, delay_s * 2
 
     def _materialize(self) -> Request:
-        graph = self._conversation.graph
-        log = graph.lin(*self._run.parents)
+        log = self._conversation.lin(*self._run.parents)
         request, report = self._adapter.materialize(log, self._run.target)
         sent = {
             **report.as_json(),
-            "log": graph.digest_of(self._run.parents).hex(),
+            "log": self._conversation.digest(*self._run.parents).hex(),
             "request": request.digest,
         }
         self._conversation.runs.update(self._run.id, sent=sent)

@@ -279,7 +279,8 @@ async def _open_process() -> Process:
     # Shielded: asyncio leaves a process that is cancelled while it is made for later to reap.
     with anyio.CancelScope(shield=True):
         # Of its own session, so that a terminal's signals reach the parent alone.
-        return await anyio.open_process(_COMMAND, stderr=subprocess.PIPE, start_new_session=True)
+        process = await anyio.open_process(_COMMAND, stderr=subprocess.PIPE, start_new_session=True)
+    return process
 
 
 async def _first_line(stdout: ByteReceiveStream) -> bytes:

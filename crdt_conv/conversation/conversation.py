@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crdt_conv.conversation.branching import Branching
+from crdt_conv.runs import Runs
 
 
 class Conversation(Branching):
@@ -22,3 +23,9 @@ class Conversation(Branching):
         ['Where shall we go in winter?']
         >>> store.close()
     """
+
+    @property
+    def runs(self) -> Runs:
+        """The runs of this conversation."""
+        # Made anew: kept, the two would hold each other, and an idle document in memory.
+        return Runs(self)

@@ -12,10 +12,8 @@ from crdt_conv.hidden import HiddenField, hidden_fields, in_order
 from crdt_conv.ids import MessageId
 from crdt_conv.message import MAIN, Message
 from crdt_conv.node import Node
-from crdt_conv.runs import Runs
 from crdt_conv.verify import Problem, verify
 from crdt_conv.views import Branch, Log
-
 
 TAIL: Final = 64
 """So many messages at the end of a branch are stored to be read at once."""
@@ -25,12 +23,6 @@ TAILS: Final = 8
 
 class Reading(Replica):
     """What a conversation says. Nothing here changes anything."""
-
-    @property
-    def runs(self) -> Runs:
-        """The runs of this conversation."""
-        # Made anew: kept, the two would hold each other, and an idle document in memory.
-        return Runs(self)
 
     def __len__(self) -> int:
         """How many messages it has, on all branches; what waits for a parent is none yet."""
@@ -112,7 +104,7 @@ class Reading(Replica):
         return Log(
             branch,
             tuple(messages[head] for head in tail.heads),
-            tuple(messages[message_id] for message_id in tail.ids[max(len(tail.ids) - last, 0) :]),
+            tuple(messages[place] for place in tail.last[max(len(tail.last) - last, 0) :]),
             bytes.fromhex(tail.digest),
             tail.length,
         )
@@ -124,9 +116,15 @@ class Reading(Replica):
         return {name: self._tail(name) for name in newest[:TAILS]}
 
     def _tail(self, branch: str) -> Tail:
-        graph, heads = self.graph, [head.id for head in self._heads(branch)]
+        graph, place = self.graph, self.index.place
+        heads = [head.id for head in self._heads(branch)]
         ids = graph.lin_ids(*heads)
-        return Tail(tuple(heads), tuple(ids[-TAIL:]), graph.digest_of(heads).hex(), len(ids))
+        return Tail(
+            tuple(map(place, heads)),
+            tuple(map(place, ids[-TAIL:])),
+            graph.digest_of(heads).hex(),
+            len(ids),
+        )
 
     # Branches
 

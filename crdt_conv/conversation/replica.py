@@ -14,13 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final
-
-from pycrdt import Map
+from typing import Final
 
 from crdt_conv.checks import check_text
 from crdt_conv.clock import HybridClock
-from crdt_conv.document import Additions, Changes, Document, is_panic
+from crdt_conv.document import Changes, Document, is_panic
+from crdt_conv.encoding import Additions, MapOf
 from crdt_conv.engine import Tail
 from crdt_conv.errors import InvalidMessage, MalformedUpdate, StoreError
 from crdt_conv.fields import Json
@@ -32,7 +31,6 @@ from crdt_conv.node import Node
 from crdt_conv.update_log import UpdateLog
 from crdt_conv.updates import check_update
 from crdt_conv.views import Change
-
 
 ADDITIONS: Final = 1000
 """So many messages are added with one Yjs client id."""
@@ -190,7 +188,7 @@ class Replica:
             self._is_writing = False
         self._announce(changes, self._seq, None)
 
-    def _add(self, entries: Mapping[MessageId, Map[Any]], written: Sequence[Message]) -> None:
+    def _add(self, entries: Mapping[str, MapOf], written: Sequence[Message]) -> None:
         """
         Write new messages of plain values as one durable update, without the document.
 
@@ -203,15 +201,12 @@ class Replica:
         if self._additions is None or self._additions.count >= ADDITIONS:
             self._additions = Additions()
         try:
-            update = self._additions.encode(entries)
+            update = self._additions.encode("messages", entries)
             self._seq = self._log.append(self.id, update, None)
-        except BaseException as error:
-            # It may hold what the log does not, and what comes next would depend on that.
+        except BaseException:
+            # What comes next must not depend on what the log does not hold.
             self._additions = None
-            told = _foreign(error)
-            if told is error:
-                raise
-            raise told from error
+            raise
         if self._document is not None:
             self._document.take(update)
         ids = {message.id for message in written}

@@ -14,7 +14,8 @@ from pycrdt import Array
 from crdt_conv import redaction, schema
 from crdt_conv.checks import check_branch, check_text
 from crdt_conv.conversation.reading import Reading
-from crdt_conv.document import Changes, Document
+from crdt_conv.document import Changes, Document, shared
+from crdt_conv.encoding import MapOf
 from crdt_conv.errors import InvalidMessage, StoreError
 from crdt_conv.fields import Json
 from crdt_conv.hidden import BLOB_FROM, HiddenField, hidden_fields
@@ -63,6 +64,7 @@ class Writing(Reading):
             UnknownMessage: A parent is not here.
             StoreError: It could not be made durable.
         """
+        check_branch(branch)
         texts = () if text is None else (new_part("text", text=text),)
         stored = self._stored_fields(hidden)
         given = self.next_parents(branch) if parents is None else self._known(parents)
@@ -89,6 +91,7 @@ class Writing(Reading):
         model: str | None = None,
     ) -> MessageWriter:
         """Begin a message whose text comes piece by piece; raises as ``append`` does."""
+        check_branch(branch)
         given = self.next_parents(branch) if parents is None else self._known(parents)
         draft = self._draft(role, branch, given, author, ())
         self._write([replace(draft, status="streaming", run=run, model=model)])
@@ -133,7 +136,9 @@ class Writing(Reading):
     ) -> None:
         """Write messages as one update."""
         sealed = hidden or {}
-        maps = {draft.id: schema.message_map(draft, sealed.get(draft.id, ())) for draft in drafts}
+        maps: dict[str, MapOf] = {
+            draft.id: schema.message_map(draft, sealed.get(draft.id, ())) for draft in drafts
+        }
         if all(map(_reads_back, drafts)):
             self._add(maps, drafts)
             return
@@ -153,7 +158,6 @@ class Writing(Reading):
         parts: Sequence[Part],
         created: int | None = None,
     ) -> Message:
-        check_branch(branch)
         if role not in ROLES or role == MERGE:
             raise InvalidMessage(f"no role {role!r}: it is system, user, assistant or tool")
         for part in parts:
@@ -186,7 +190,7 @@ class Writing(Reading):
         message = self.message(message_id)
         if message.status == REDACTED:
             raise InvalidMessage(f"the message {message_id} was redacted: nothing can be sealed into it")
-        stored = [schema.hidden_map(field) for field in self._stored_fields(fields)]
+        stored = [shared(schema.hidden_map(field)) for field in self._stored_fields(fields)]
         with self.writing() as document:
             entry = document.entry("messages", message.id)
             kept = entry.get("hidden") if entry is not None else None

@@ -48,7 +48,7 @@ def compact_log(engine: Engine, conversation: ConversationId) -> Compaction:
         StoreError: The file can't take it, or is damaged; the log is as it was.
     """
     before = engine.size(conversation)
-    if before.count == 0:
+    if before.rows == 0:
         return Compaction(conversation, before, before, "there is nothing behind the snapshot")
     rows = engine.read(conversation)
     document = Document(update for _, update in rows)

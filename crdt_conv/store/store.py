@@ -328,7 +328,7 @@ class Store:
         """Compact one; may run in any thread."""
         done = compact_log(self.engine, conversation)
         self._sizes.pop(conversation, None)
-        if self.engine.setting(_erase_key(conversation)) and self.engine.size(conversation).count == 0:
+        if self.engine.setting(_erase_key(conversation)) and self.engine.size(conversation).rows == 0:
             self._erase(conversation)
         return done
 
@@ -416,7 +416,7 @@ class Store:
             if size is None:
                 size = self.engine.size(row.conversation)
             else:
-                size = size._replace(updates=size.updates + len(row.update), count=size.count + 1)
+                size = size._replace(updates=size.updates + len(row.update), rows=size.rows + 1)
             self._sizes[row.conversation] = size
             if is_due(size):
                 # Asked again when it has grown as much once more, should it not be possible now.
@@ -425,7 +425,7 @@ class Store:
                 )
                 self._compactor.add(row.conversation)
 
-    def read(self, conversation: ConversationId) -> list[tuple[int, bytes]]:
+    def read(self, conversation: ConversationId) -> Sequence[tuple[int, bytes]]:
         """Return all updates of a conversation in sequence, each behind its number."""
         return self.engine.read(conversation)
 

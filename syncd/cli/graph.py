@@ -32,8 +32,7 @@ def draw_graph(conversation: Conversation) -> Text:
 def _rows(conversation: Conversation) -> Sequence[Message]:
     """Return every placed message once, parents first: the log under the heads of all branches."""
     heads = [head for branch in conversation.branches for head in conversation.heads(branch)]
-    graph = conversation.graph
-    return graph.lin(*dict.fromkeys(head.id for head in sorted(heads, key=lambda head: head.order)))
+    return conversation.lin(*dict.fromkeys(head.id for head in sorted(heads, key=lambda head: head.order)))
 
 
 def _draw_join(drawn: Text, column: int, others: Sequence[int], width: int) -> None:

@@ -77,8 +77,7 @@ def print_log(conversation: Conversation, log: Log) -> None:
         console.print(f"[yellow]diverged: {len(log.heads)} heads; the next message joins them[/]")
     problems = conversation.problems()
     if problems:
-        unread = len(problems.quarantined) + len(problems.waiting)
-        console.print(f"[yellow]{unread} entries can't be read or wait for others[/]")
+        console.print(f"[yellow]{len(problems)} entries can't be read or wait for others[/]")
     console.print(f"[dim]{conversation.id}  branches: {escape(branches)}  digest: {log.digest.hex()[:12]}[/]")
 
 

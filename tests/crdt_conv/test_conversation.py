@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from crdt_conv import (
@@ -16,9 +18,8 @@ from crdt_conv import (
     UnknownBranch,
     UnknownMessage,
 )
-from crdt_conv.ids import ConversationId
-from crdt_conv.message import Author
-from crdt_conv.store import SqliteEngine
+from crdt_conv.engine import Row
+from crdt_conv.store import MemoryEngine, SqliteEngine
 from tests.replicas import copy_of, exchange, replica, texts
 
 
@@ -213,53 +214,37 @@ def test_what_the_log_can_t_take_did_not_happen() -> None:
     assert len(conversation.append("user", "three").parents) == 1
 
 
-class SpyLog:
-    """A log that notes what the document held when each update came."""
+class SpyEngine(MemoryEngine):
+    """An engine that notes what the document held when each update came."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.held: list[int] = []
         self.conversation: Conversation
-        self.updates: list[bytes] = []
 
-    def append(self, conversation: ConversationId, update: bytes, origin: str | None) -> int:
-        self.held.append(len(self.conversation.graph))
-        self.updates.append(update)
-        return len(self.updates)
-
-    def read(self, conversation: ConversationId) -> list[bytes]:
-        return self.updates
-
-    def discard(self, seq: int) -> None:
-        self.updates.pop()
-
-    def describe(self, conversation: ConversationId, title: str) -> None: ...
-
-    def last_seq(self, conversation: ConversationId) -> int:
-        return len(self.updates)
-
-    def acknowledge(self, peer: str, conversation: ConversationId, seq: int) -> None: ...
-
-    def waiting(self, peer: str, conversation: ConversationId) -> int:
-        return 0
+    def append(self, rows: Sequence[Row], *, at_ms: int) -> list[int]:
+        self.held.append(len(self.conversation))
+        return super().append(rows, at_ms=at_ms)
 
 
 def test_what_comes_from_elsewhere_is_logged_before_it_is_applied() -> None:
     """When an update reaches the log, the document does not hold it yet."""
-    log = SpyLog()
-    conversation = log.conversation = Conversation(ConversationId("c"), log, Author("human"))
+    engine = SpyEngine()
+    conversation = engine.conversation = Store(engine=engine).join("c")
+    engine.held.clear()
     assert conversation.receive(forked().encode())
-    assert (log.held, len(conversation.graph)) == ([0], 3)
+    assert (engine.held, len(conversation)) == ([0], 3)
 
 
 def test_an_update_that_can_t_be_applied_leaves_the_log_again() -> None:
     """An update that decodes and still can't be integrated is taken back, and the document read anew."""
-    log = SpyLog()
-    conversation = log.conversation = Conversation(ConversationId("c"), log, Author("human"))
+    store = Store(engine=MemoryEngine())
+    conversation = store.join("c")
     conversation.receive(forked().encode())
-    log.updates.append(b"\xff")
+    (seq,) = store.append_many([Row(conversation.id, b"\xff")])
     with pytest.raises(MalformedUpdate):
-        conversation.apply_logged(b"\xff", 2)
-    assert (len(log.updates), len(conversation.graph)) == (1, 3)
+        conversation.apply_logged(b"\xff", seq)
+    assert (len(store.read(conversation.id)), len(conversation)) == (1, 3)
 
 
 def test_subscribers_hear_of_what_is_durable() -> None:

@@ -71,7 +71,7 @@ def test_what_is_not_visible_is_left_out(key: str) -> None:
 def test_a_log_is_folded_from_nothing() -> None:
     """A log's digest starts with 32 zero bytes, and each message is hashed onto it."""
     root = replace(MESSAGE, parents=())
-    graph = Graph([root])
+    graph = Graph([root], content_digest)
     assert EMPTY == bytes(32) == graph.digest_of([])
     assert fold(EMPTY, b"x") == hashlib.sha256(bytes(32) + b"x").digest()
     assert graph.digest("m") == fold(EMPTY, content_digest(root))
@@ -101,7 +101,7 @@ def test_keys_are_sorted_as_javascript_sorts_them() -> None:
 def test_a_redaction_in_the_middle_changes_what_follows() -> None:
     """Digests of a message and of all above it change with its content; those below stay."""
     chain = [message("a"), message("b", "a"), message("c", "b")]
-    graph = Graph(chain)
+    graph = Graph(chain, content_digest)
     before = [graph.digest(name) for name in "abc"]
     assert graph.add(replace(chain[1], status="redacted"))
     after = [graph.digest(name) for name in "abc"]

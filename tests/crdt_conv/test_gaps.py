@@ -13,14 +13,9 @@ from crdt_conv.document import Document
 from crdt_conv.ids import now_ms
 from crdt_conv.updates import merge_updates
 from tests.crdt_conv import handmade as by_hand
-from tests.replicas import replica
+from tests.replicas import Reader, replica, restarted
 
 SOON = now_ms() + 3_600_000
-
-
-def restarted(conversation: Conversation) -> Conversation:
-    """Return the conversation as a restart would read it from its log."""
-    return Conversation(conversation.id, conversation._log, conversation.author)
 
 
 def child_then_root() -> tuple[Conversation, list[Change]]:
@@ -131,6 +126,6 @@ def test_memory_reads_as_the_log_while_a_gap_is_open() -> None:
 def test_all_updates_merged_are_the_conversation() -> None:
     """One update made of all, in any order, reads like the source."""
     source, updates = streamed()
-    merged = Document([merge_updates(reversed(updates))])
+    merged = Reader([merge_updates(reversed(updates))])
     head = source.heads()[0].id
-    assert (merged.is_pending, merged.graph.digest(head)) == (False, source.digest(head))
+    assert (merged.document.is_pending, merged.graph.digest(head)) == (False, source.digest(head))

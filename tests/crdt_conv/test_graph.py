@@ -31,9 +31,9 @@ LOGS = [
 ]
 
 
-def build(table: str) -> Graph:
+def build(table: str) -> Graph[Message]:
     """Return the graph of a table."""
-    return Graph(message(*entry.split()) for entry in table.split("; "))
+    return Graph((message(*entry.split()) for entry in table.split("; ")), content_digest)
 
 
 def ids(log: list[Message]) -> str:
@@ -73,7 +73,7 @@ def test_lin_is_the_contract_s_definition(drawn: list[Message], random: object) 
     known: dict[str, Message] = {entry.id: entry for entry in drawn}
     shuffled = list(drawn)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    graph = Graph(shuffled)
+    graph = Graph(shuffled, content_digest)
     for name in known:
         assert [entry.id for entry in graph.lin(name)] == naive_lin(known, name)
 
@@ -81,7 +81,7 @@ def test_lin_is_the_contract_s_definition(drawn: list[Message], random: object) 
 @given(dags())
 def test_digest_is_the_fold_over_lin(drawn: list[Message]) -> None:
     """Each digest folds the contents of its own log, one after another."""
-    graph = Graph(drawn)
+    graph = Graph(drawn, content_digest)
     for entry in drawn:
         folded = bytes(32)
         for seen in graph.lin(entry.id):
@@ -92,21 +92,21 @@ def test_digest_is_the_fold_over_lin(drawn: list[Message]) -> None:
 @given(dags(), st.data())
 def test_digests_follow_a_change_of_content(drawn: list[Message], data: st.DataObject) -> None:
     """After a message in the middle changed, every digest is as if the graph were built anew."""
-    graph = Graph(drawn)
+    graph = Graph(drawn, content_digest)
     for entry in drawn:
         graph.digest(entry.id)
     place = data.draw(st.integers(0, len(drawn) - 1))
     old = drawn[place]
     changed = message(old.id, *old.parents, status="redacted")
     assert graph.add(changed)
-    fresh = Graph([*drawn[:place], changed, *drawn[place + 1 :]])
+    fresh = Graph([*drawn[:place], changed, *drawn[place + 1 :]], content_digest)
     assert [graph.digest(entry.id) for entry in drawn] == [fresh.digest(entry.id) for entry in drawn]
 
 
 @given(dags())
 def test_the_digest_under_heads_covers_their_log(drawn: list[Message]) -> None:
     """The digest of a diverged branch is the fold over what is shown."""
-    graph = Graph(drawn)
+    graph = Graph(drawn, content_digest)
     heads = [entry.id for entry in graph.heads("main", {})]
     folded = bytes(32)
     for seen in graph.lin(*heads):
@@ -133,27 +133,29 @@ def test_one_of_several_replies_is_the_head(
 ) -> None:
     """The chosen complete reply, else the oldest; what is not complete gives way."""
     drawn = [message(n, "q", role="assistant", created=at, status=status) for n, at, status in replies]
-    graph = Graph([message("q"), *drawn])
+    graph = Graph([message("q"), *drawn], content_digest)
     assert ids(graph.heads("main", choices)) == expected
 
 
 def test_a_continued_alternative_stays_in_the_log() -> None:
     """What was written on top of an alternative is never lost."""
     replies = [message(name, "q", role="assistant", created=at) for name, at in (("a", 1), ("b", 2))]
-    graph = Graph([message("q"), *replies, message("u", "b", created=3)])
+    graph = Graph([message("q"), *replies, message("u", "b", created=3)], content_digest)
     assert ids(graph.heads("main", {})) == "a u"
 
 
 def test_a_child_on_another_branch_leaves_the_head() -> None:
     """Only children on the same branch take a head away."""
-    graph = Graph([message("a"), message("b", "a", branch="plan")])
+    graph = Graph([message("a"), message("b", "a", branch="plan")], content_digest)
     assert (ids(graph.heads("main", {})), ids(graph.heads("plan", {}))) == ("a", "b")
 
 
 def test_the_first_parent_has_most_to_lose() -> None:
     """Heads are ordered by answered turns with hidden fields, then by created and id."""
     answered = message("r", "b", role="assistant", created=5, hidden=1)
-    graph = Graph([message("q"), message("a", "q", created=1), message("b", "q", created=2), answered])
+    graph = Graph(
+        [message("q"), message("a", "q", created=1), message("b", "q", created=2), answered], content_digest
+    )
     assert graph.parents_for(graph.heads("main", {})) == ("r", "a")
 
 
@@ -185,5 +187,7 @@ def test_a_changed_place_is_reported() -> None:
 
 def test_a_long_chain_needs_no_deep_stack() -> None:
     """100,000 messages one after another read like ten."""
-    graph = Graph([message("m0"), *(message(f"m{n}", f"m{n - 1}") for n in range(1, 100_000))])
+    graph = Graph(
+        [message("m0"), *(message(f"m{n}", f"m{n - 1}") for n in range(1, 100_000))], content_digest
+    )
     assert len(graph.lin("m99999")) == 100_000

@@ -21,7 +21,7 @@ from crdt_conv import (
     new_part,
 )
 from tests.crdt_conv import handmade as by_hand
-from tests.replicas import replica, texts
+from tests.replicas import replica, restarted, texts
 
 HALF = "\ud800"
 
@@ -44,11 +44,6 @@ def answered() -> Conversation:
     conversation.append("user", "one")
     conversation.stream().write("two")
     return conversation
-
-
-def restarted(conversation: Conversation) -> Conversation:
-    """Return the conversation as a restart would read it from its log."""
-    return Conversation(conversation.id, conversation._log, conversation.author)
 
 
 def attempt(act: Callable[[Conversation], object], conversation: Conversation) -> BaseException | None:
@@ -87,7 +82,7 @@ def test_a_conversation_s_odd_name_is_an_error_of_ours(name: str) -> None:
 class ForgetfulStore(Store):
     """A store with room for an update, and none for what the list shows."""
 
-    def describe(self, conversation: ConversationId, title: str) -> None:
+    def describe(self, conversation: ConversationId, title: str, forked_from: ConversationId | None) -> None:
         raise StoreFull("the disk is full")
 
 

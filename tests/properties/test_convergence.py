@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from crdt_conv import Change, Conversation, MessageWriter, Target
-from crdt_conv.document import Document
 from crdt_conv.updates import merge_updates
-from tests.replicas import exchange, replica
+from tests.replicas import Reader, exchange, replica
 
 REPLICAS = 3
 WHO = st.integers(0, REPLICAS - 1)
@@ -120,7 +119,7 @@ class Replicas(RuleBasedStateMachine):
     @rule(who=WHO)
     def forget_what_is_in_memory(self, who: int) -> None:
         """Read the replica again from its log, as after a restart."""
-        self.replicas[who]._loaded = None
+        self.replicas[who]._forget()
 
     # Delivery
 
@@ -157,7 +156,7 @@ class Replicas(RuleBasedStateMachine):
         for conversation in others:
             self.assert_same(first, conversation)
         assert self.written == {message.id for message in first.graph}
-        merged = Document([merge_updates(self.updates)]) if self.updates else Document()
+        merged = Reader([merge_updates(self.updates)]) if self.updates else Reader()
         assert merged.graph.digest_of([h.id for h in first.heads()]) == first.log().digest
         assert not any(conversation.problems() for conversation in self.replicas)
 

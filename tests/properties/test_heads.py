@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_conv import Message
+from crdt_conv.digest import content_digest
 from crdt_conv.graph import Graph
 from tests.replicas import message
 
@@ -71,7 +72,7 @@ def shuffled(drawn: list[Message], seed: int) -> list[Message]:
 @given(graphs(), CHOICES, st.integers())
 def test_heads_are_the_contract_s(drawn: list[Message], choices: dict[str, str], seed: int) -> None:
     """In whatever order messages came, a branch has the heads that the contract defines."""
-    graph = Graph(shuffled(drawn, seed))
+    graph = Graph(shuffled(drawn, seed), content_digest)
     for branch in ("main", "plan"):
         assert [head.id for head in graph.heads(branch, choices)] == naive_heads(drawn, branch, choices)
 
@@ -79,7 +80,7 @@ def test_heads_are_the_contract_s(drawn: list[Message], choices: dict[str, str],
 @given(graphs(), st.integers(), st.data())
 def test_heads_follow_a_reply_s_status(drawn: list[Message], seed: int, data: st.DataObject) -> None:
     """When a reply ends, heads are as if the graph were built anew."""
-    graph = Graph(shuffled(drawn, seed))
+    graph = Graph(shuffled(drawn, seed), content_digest)
     ended = replace(data.draw(st.sampled_from(drawn)), status=data.draw(st.sampled_from(STATUSES)))
     assert graph.add(ended)
     known = [ended if entry.id == ended.id else entry for entry in drawn]
@@ -90,7 +91,7 @@ def test_heads_follow_a_reply_s_status(drawn: list[Message], seed: int, data: st
 @given(graphs(), st.integers())
 def test_the_first_parent_has_most_to_lose(drawn: list[Message], seed: int) -> None:
     """Parents of the next message: most answered turns with hidden fields first, then by (created, id)."""
-    graph = Graph(shuffled(drawn, seed))
+    graph = Graph(shuffled(drawn, seed), content_digest)
     heads = graph.heads("main", {})
 
     def loss(head: Message) -> int:
@@ -103,7 +104,7 @@ def test_the_first_parent_has_most_to_lose(drawn: list[Message], seed: int) -> N
 @given(graphs())
 def test_no_head_is_empty_handed(drawn: list[Message]) -> None:
     """A branch that someone wrote on always has a head, and every head's log is in the view."""
-    graph = Graph(drawn)
+    graph = Graph(drawn, content_digest)
     for branch in {entry.branch for entry in drawn}:
         heads = graph.heads(branch, {})
         assert heads

@@ -10,7 +10,7 @@ from pycrdt import Array, Doc, Map, Text
 
 from crdt_conv import Conversation
 from crdt_conv.schema import ROOTS
-from tests.replicas import exchange, replica, texts
+from tests.replicas import exchange, replica, restarted, texts
 
 OF_MESSAGES = [
     "role",
@@ -109,7 +109,7 @@ def test_strangers_break_nothing(writes: list[tuple[str, str, Any, bool]]) -> No
     conversation.append("user", "before")
     for update in updates_of(writes):
         conversation.receive(update, "stranger")
-        again = Conversation(conversation.id, conversation._log, conversation.author)
+        again = restarted(conversation)
         assert read_all(again) == read_all(conversation)
     conversation.append("user", "after")
     assert {"before", "after"} <= set(texts(conversation.log().messages))

@@ -22,7 +22,7 @@ class BrokenStore(Store):
 
     is_broken = False
 
-    def read(self, conversation: ConversationId) -> Sequence[bytes]:
+    def read(self, conversation: ConversationId) -> Sequence[tuple[int, bytes]]:
         """Read, or fail."""
         if self.is_broken:
             raise StoreError("the disk answered with an error")

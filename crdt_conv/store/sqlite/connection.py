@@ -64,8 +64,9 @@ class Connection:
 
     @staticmethod
     def _prepare(connection: sqlite3.Connection) -> sqlite3.Connection:
-        # Before anything is in the file: it takes effect only then.
-        connection.execute("pragma auto_vacuum = incremental")
+        if connection.execute("pragma page_count").fetchone()[0] == 0:
+            # It takes effect only before anything is in the file.
+            connection.execute("pragma auto_vacuum = incremental")
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")
         connection.execute("pragma secure_delete = on")

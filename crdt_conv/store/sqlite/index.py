@@ -67,18 +67,16 @@ class SqliteIndex:
         nodes, contents = [_node(row) for row in rows], [row[9] for row in rows]
         return StoredIndex(seq, nodes, contents, json.loads(roots), json.loads(quarantined))
 
-    def tail(self, conversation: ConversationId, branch: str) -> tuple[Tail, dict[str, Message]] | None:
+    def tail(self, conversation: ConversationId, branch: str) -> tuple[Tail, dict[Place, Message]] | None:
         """Return the end of a branch and its messages, where the index is as new as the log and has it."""
         with self._connection.reading() as execute:
             head = _current(execute, conversation)
             stored = json.loads(head[3]).get(branch) if head is not None else None
             if head is None or stored is None:
                 return None
-            places = json.dumps(sorted({*stored["heads"], *stored["ids"]}))
-            messages = _messages(execute, head[0], execute(_SOME, (head[0], places)).fetchall())
-        heads, ids = ([messages[place].id for place in stored[name]] for name in ("heads", "ids"))
-        tail = Tail(tuple(heads), tuple(ids), stored["digest"], stored["length"])
-        return tail, {message.id: message for message in messages.values()}
+            tail = Tail(tuple(stored[0]), tuple(stored[1]), stored[2], stored[3])
+            places = json.dumps(sorted({*tail.heads, *tail.last}))
+            return tail, _messages(execute, head[0], execute(_SOME, (head[0], places)).fetchall())
 
     def messages(self, conversation: ConversationId, places: Sequence[int]) -> list[Message]:
         """Return the messages in some places, in their order."""
@@ -98,9 +96,6 @@ class SqliteIndex:
             entries = zip(change.places, change.messages, change.contents, strict=True)
             for batch in _batches(entries, PAGE):
                 _write_page(execute, key, batch)
-            # Behind the messages: a tail names them by their places.
-            tails = {name: self._tail(execute, key, tail) for name, tail in change.tails.items()}
-            execute("update indexes set tails = ? where key = ?", (json.dumps(tails), key))
             _find_no_more(execute, key, old)
             _let_go(execute, _dropped_blobs(old, change))
             for place, message in zip(change.places, change.messages, strict=True):
@@ -111,29 +106,14 @@ class SqliteIndex:
     @staticmethod
     def _key_for(execute: Execute, conversation: ConversationId, change: IndexChange) -> int:
         roots, quarantined = json.dumps(dict(change.roots)), json.dumps(dict(change.quarantined))
+        tails = {name: [t.heads, t.last, t.digest, t.length] for name, t in change.tails.items()}
         row = execute(
-            "insert into indexes (conversation, seq, roots, quarantined, tails) values (?, ?, ?, ?, '{}')"
-            " on conflict (conversation) do update"
-            " set seq = excluded.seq, roots = excluded.roots, quarantined = excluded.quarantined"
-            " returning key",
-            (conversation, change.seq, roots, quarantined),
+            "insert into indexes (conversation, seq, roots, quarantined, tails) values (?, ?, ?, ?, ?)"
+            " on conflict (conversation) do update set seq = excluded.seq, roots = excluded.roots,"
+            " quarantined = excluded.quarantined, tails = excluded.tails returning key",
+            (conversation, change.seq, roots, quarantined, json.dumps(tails)),
         ).fetchone()
         return int(row[0])
-
-    @staticmethod
-    def _tail(execute: Execute, key: int, tail: Tail) -> Json:
-        wanted = json.dumps([*tail.heads, *tail.ids])
-        found = execute(
-            "select id, place from messages where key = ? and id in (select value from json_each(?))",
-            (key, wanted),
-        )
-        places = dict(found.fetchall())
-        return {
-            "heads": [places[message_id] for message_id in tail.heads],
-            "ids": [places[message_id] for message_id in tail.ids],
-            "digest": tail.digest,
-            "length": tail.length,
-        }
 
     @staticmethod
     def _replaced(execute: Execute, key: int, change: IndexChange) -> dict[Place, Message]:

@@ -12,7 +12,7 @@ from adapters.answers import wait_until_over
 from adapters.executor import fulfil
 from crdt_conv import Conversation, InvalidMessage, Run, Store, Target, schema
 from tests.adapters.fakes import STOP, ScriptedAdapter, says
-from tests.replicas import copy_of
+from tests.replicas import copy_of, sqlite_of
 
 pytestmark = pytest.mark.anyio
 

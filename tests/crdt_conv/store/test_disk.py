@@ -13,7 +13,7 @@ import pytest
 
 from crdt_conv import Conversation, Store, StoreCorrupt, StoreError, StoreFull
 from crdt_conv.engine import Row
-from tests.replicas import texts
+from tests.replicas import sqlite_of, texts
 
 # Root may write everywhere, so that the checks run as somebody else. What Python loads late
 # is loaded first: that user may have no right to read it.

@@ -24,7 +24,7 @@ from crdt_conv import (
     StoreTooNew,
     UnknownConversation,
 )
-from tests.replicas import texts
+from tests.replicas import sqlite_of, texts
 
 
 @pytest.fixture
@@ -195,6 +195,7 @@ def test_a_later_version_s_store_is_left_alone(path: Path) -> None:
             "insert into _sqlite_migrations (migration_set, name, applied_at)"
             " values ('crdt_conv', 'm999_later', '')"
         )
+        connection.execute("pragma user_version = 999")
     connection.close()
     with pytest.raises(StoreTooNew, match="upgrade"):
         Store(path)

@@ -1,0 +1,168 @@
+"""
+New entries of a root as Yjs updates (V1), encoded without a document.
+
+A new key of a root has no neighbours, so its update depends on nothing but its
+own client's clock: a long conversation need not be in memory for one more
+message. Source: Yjs, ``UpdateEncoder.js``, ``Item.js`` and lib0's ``encoding.js``.
+
+What a value becomes: ``MapOf``, ``ListOf`` and ``TextOf`` are shared types
+(Y.Map, Y.Array, Y.Text); everything else is a plain value.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import Mapping
+from typing import Any, Final
+
+from crdt_conv.errors import InvalidMessage
+
+_VALUES: Final = 0x08
+_STRING: Final = b"\x04"
+_TYPE: Final = 0x07
+_KEYED: Final = 0x20
+_BEHIND: Final = 0x80
+
+
+class MapOf(dict[str, Any]):
+    """Becomes a Y.Map."""
+
+
+class ListOf(list[Any]):
+    """Becomes a Y.Array."""
+
+
+class TextOf(str):
+    """Becomes a Y.Text."""
+
+    __slots__ = ()
+
+
+_KINDS: Final[dict[type, bytes]] = {ListOf: b"\x00", MapOf: b"\x01", TextOf: b"\x02"}
+
+
+class Additions:
+    """One Yjs client that only ever adds new keys to roots."""
+
+    def __init__(self) -> None:
+        self._client = _number(secrets.randbits(53))
+        self._clock = 0
+        self.count = 0
+
+    def encode(self, root: str, entries: Mapping[str, MapOf]) -> bytes:
+        """
+        Return the update that adds entries to a root, under keys that nobody else writes.
+
+        Every update depends on the ones before it: when one of them could not be
+        stored, go on with a new object.
+
+        Raises:
+            InvalidMessage: No document can hold one of the values.
+        """
+        items = _Items(self._client, self._clock)
+        try:
+            for key, entry in entries.items():
+                items.add(entry, b"\x01" + _words(root), key)
+        except (UnicodeEncodeError, OverflowError, RecursionError) as error:
+            raise InvalidMessage("a value that no document can hold") from error
+        head = b"\x01" + _number(len(items.encoded)) + self._client + _number(self._clock)
+        self._clock = items.clock
+        self.count += len(entries)
+        return head + b"".join(items.encoded) + b"\x00"
+
+
+class _Items:
+    """The items of one client, one behind the other."""
+
+    def __init__(self, client: bytes, clock: int) -> None:
+        self._client = client
+        self.clock = clock
+        self.encoded: list[bytes] = []
+
+    def add(self, value: Any, parent: bytes, key: str | None = None, *, behind: int | None = None) -> None:
+        """
+        Encode a value and all that is in it.
+
+        Args:
+            value: Shared or plain.
+            parent: Where it stands, encoded.
+            key: Its key, in a Map.
+            behind: The clock of the one before it, in an Array.
+        """
+        place = parent if behind is None else self._client + _number(behind)
+        flags = (0 if key is None else _KEYED) | (0 if behind is None else _BEHIND)
+        if key is not None:
+            place += _words(key)
+        kind = _KINDS.get(type(value))
+        if kind is None:
+            self.encoded.append(bytes((_VALUES | flags,)) + place + b"\x01" + _any(value))
+            self.clock += 1
+            return
+        self.encoded.append(bytes((_TYPE | flags,)) + place + kind)
+        inside = b"\x00" + self._client + _number(self.clock)
+        self.clock += 1
+        if kind == b"\x01":
+            for name, item in value.items():
+                self.add(item, inside, name)
+        elif kind == b"\x00":
+            self._add_all(value, inside)
+        elif value:
+            self.encoded.append(_STRING + inside + _words(value))
+            # Yjs counts text in UTF-16.
+            self.clock += len(value.encode("utf-16-le")) // 2
+
+    def _add_all(self, values: ListOf, inside: bytes) -> None:
+        behind = None
+        for item in values:
+            at = self.clock
+            self.add(item, inside, behind=behind)
+            behind = at
+
+
+def _number(value: int) -> bytes:
+    if value < 0x80:
+        return bytes((value,))
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(0x80 | value & 0x7F)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _words(text: str) -> bytes:
+    encoded = text.encode()
+    return _number(len(encoded)) + encoded
+
+
+def _any(value: Any) -> bytes:
+    """Return a plain value in lib0's ``Any`` encoding."""
+    if isinstance(value, str):
+        return b"\x77" + _words(value)
+    if value is None:
+        return b"\x7e"
+    if isinstance(value, bool):
+        return b"\x78" if value else b"\x79"
+    if isinstance(value, int):
+        return _whole(value)
+    if isinstance(value, float):
+        return b"\x7b" + struct.pack(">d", value)
+    if isinstance(value, bytes):
+        return b"\x74" + _number(len(value)) + value
+    if isinstance(value, list | tuple):
+        return b"\x75" + _number(len(value)) + b"".join(map(_any, value))
+    if isinstance(value, dict):
+        items = (_words(key) + _any(item) for key, item in value.items())
+        return b"\x76" + _number(len(value)) + b"".join(items)
+    raise InvalidMessage(f"no document can hold a {type(value).__name__}")
+
+
+def _whole(value: int) -> bytes:
+    if abs(value) >= 2**31:
+        # As JavaScript has it: a number beyond 31 bits is a double.
+        return b"\x7b" + struct.pack(">d", value)
+    size = abs(value)
+    first = (0x40 if value < 0 else 0) | (size & 0x3F)
+    size >>= 6
+    return b"\x7d" + (bytes((first,)) if not size else bytes((first | 0x80,)) + _number(size))
