@@ -240,7 +240,11 @@ class Engine(Protocol):
         """Write down that a peer has everything up to ``seq``; never backwards."""
 
     def waiting(self, peer: str, conversation: ConversationId) -> int:
-        """Count the updates that did not come from a peer and that it has not acknowledged; a snapshot is one."""
+        """
+        Count the updates that did not come from a peer and that it has not acknowledged.
+
+        What a snapshot replaced counts on, until the peer has acknowledged all of it.
+        """
 
     # Settings
 

@@ -189,3 +189,4 @@ class Rooms:
             if room.is_idle:
                 room.close()
                 del self._open[conversation_id]
+                self._store.let_go(conversation_id)

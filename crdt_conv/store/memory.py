@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from crdt_conv.engine import ConversationInfo, IndexStore, LogSize, Row
@@ -23,7 +24,9 @@ class MemoryEngine:
         self._conversations: dict[str, ConversationInfo] = {}
         self._blobs: dict[str, tuple[int, bytes]] = {}
         self._leases: dict[str, tuple[str, int, int]] = {}
-        self._outbox: dict[tuple[str, str], int] = {}
+        # For each peer and conversation: what it acknowledged, and how much of the rest a snapshot replaced.
+        self._outbox: dict[tuple[str, str], tuple[int, int]] = {}
+        self._replaced: Counter[str] = Counter()
         self._settings: dict[str, str] = {}
 
     @property
@@ -83,9 +86,14 @@ class MemoryEngine:
         """Put a snapshot in the place of everything up to ``seq``, which is gone then."""
         self._check_open()
         with self._lock:
+            for (peer, name), (known, replaced) in self._outbox.items():
+                if name == conversation:
+                    more = sum(1 for s, row in self._log(name) if known < s <= seq and row.origin != peer)
+                    self._outbox[peer, name] = known, replaced + more
+            self._replaced[conversation] += sum(1 for known, _ in self._log(conversation) if known <= seq)
             self._snapshots[conversation] = seq, snapshot
-            for replaced in [known for known, _ in self._log(conversation) if known <= seq]:
-                del self._updates[replaced]
+            for gone in [known for known, _ in self._log(conversation) if known <= seq]:
+                del self._updates[gone]
 
     def scrub(self) -> bool:
         """There is no file."""
@@ -157,20 +165,24 @@ class MemoryEngine:
 
     def acknowledged(self, peer: str, conversation: ConversationId) -> int:
         """Return the ``seq`` up to which a peer has everything."""
-        return self._outbox.get((peer, conversation), 0)
+        return self._outbox.get((peer, conversation), (0, 0))[0]
 
     def acknowledge(self, peer: str, conversation: ConversationId, seq: int) -> None:
         """Write down that a peer has everything up to ``seq``; never backwards."""
         self._check_open()
         with self._lock:
-            self._outbox[peer, conversation] = max(seq, self.acknowledged(peer, conversation))
+            known, replaced = self._outbox.get((peer, conversation), (0, 0))
+            has_snapshot = seq >= self._snapshots.get(conversation, (0, b""))[0]
+            self._outbox[peer, conversation] = max(seq, known), 0 if has_snapshot else replaced
 
     def waiting(self, peer: str, conversation: ConversationId) -> int:
         """Count what a peer has not acknowledged; see ``Engine``."""
         with self._lock:
-            known = self.acknowledged(peer, conversation)
-            rows = sum(1 for seq, row in self._log(conversation) if seq > known and row.origin != peer)
-            return rows + (self._snapshots.get(conversation, (0, b""))[0] > known)
+            unknown = 0, self._replaced[conversation]
+            known, replaced = self._outbox.get((peer, conversation), unknown)
+            return replaced + sum(
+                1 for seq, row in self._log(conversation) if seq > known and row.origin != peer
+            )
 
     # Settings
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -288,6 +289,15 @@ class Store:
         """
         for replica in tuple(self._unsaved.values()):
             self._save(replica)
+
+    def let_go(self, conversation_id: str) -> None:
+        """Hold a conversation in memory no longer than others do: store its index now."""
+        replica = self._unsaved.pop(conversation_id, None)
+        if replica is not None:
+            # Derived: where the file can't take it, it is made anew when next opened.
+            with suppress(StoreError):
+                self._save(replica)
+            self._unsaved.pop(conversation_id, None)
 
     def _save(self, replica: Replica) -> None:
         # An update that stands in the log and is not applied would be taken for indexed.

@@ -126,7 +126,16 @@ class SqliteEngine:
         data = zlib.compress(snapshot)
         with self._writing() as execute:
             execute(
-                "insert or replace into snapshots (conversation, seq, size, crc, data) values (?, ?, ?, ?, ?)",
+                "update outbox set replaced = replaced + (select count(*) from updates u"
+                "  where u.conversation = outbox.conversation and u.seq > outbox.seq and u.seq <= ?"
+                "  and u.origin is not outbox.peer) where conversation = ?",
+                (seq, conversation),
+            )
+            execute(
+                "insert into snapshots (conversation, seq, count, size, crc, data) select ?1, ?2,"
+                "  (select count(*) from updates where conversation = ?1 and seq <= ?2), ?3, ?4, ?5 where true"
+                " on conflict (conversation) do update set seq = excluded.seq, size = excluded.size,"
+                " count = count + excluded.count, crc = excluded.crc, data = excluded.data",
                 (conversation, seq, len(snapshot), zlib.crc32(data), data),
             )
             execute("delete from updates where conversation = ? and seq <= ?", (conversation, seq))
@@ -226,20 +235,23 @@ class SqliteEngine:
         """Write down that a peer has everything up to ``seq``; never backwards."""
         with self._writing() as execute:
             execute(
-                "insert into outbox values (?, ?, ?) on conflict do update set seq = max(seq, excluded.seq)",
+                "insert into outbox (peer, conversation, seq) values (?1, ?2, ?3) on conflict do update set"
+                " seq = max(seq, excluded.seq), replaced = iif(excluded.seq >= (select coalesce(max(seq), 0)"
+                "  from snapshots where conversation = ?2), 0, replaced)",
                 (peer, conversation, seq),
             )
 
     def waiting(self, peer: str, conversation: ConversationId) -> int:
         """Count what a peer has not acknowledged; see ``Engine``."""
-        known = self.acknowledged(peer, conversation)
         rows = self._rows(
-            "select count(*) from updates where conversation = ? and seq > ? and origin is not ?"
-            " union all select count(*) from snapshots where conversation = ? and seq > ?",
-            *(conversation, known, peer),
-            *(conversation, known),
+            "select (select count(*) from updates where conversation = ?1 and seq > known.seq"
+            "  and origin is not ?2) + known.replaced from (select seq, replaced from outbox"
+            "  where conversation = ?1 and peer = ?2 union all select 0, coalesce((select count"
+            "  from snapshots where conversation = ?1), 0) limit 1) known",
+            conversation,
+            peer,
         )
-        return sum(int(count) for (count,) in rows)
+        return int(rows[0][0])
 
     # Settings
 

@@ -6,11 +6,13 @@ A released migration is never changed; a new one is added behind it.
 ==============  ===========================================================================
 ``updates``     the log: raw bytes as received, by sequence number; ``origin`` is the peer
                 they came from, null for what was written here; ``crc`` is theirs
-``snapshots``   one update a conversation, compressed, in the place of the log up to ``seq``
+``snapshots``   one update a conversation, compressed, in the place of the log up to ``seq``,
+                which had ``count`` updates
 ``conversations``  one row a conversation: what the list shows
 ``blobs``       bytes by their SHA-256
 ``leases``      who may fulfil a run, with an epoch that only grows
-``outbox``      for each peer and conversation: up to which ``seq`` it has everything
+``outbox``      for each peer and conversation: up to which ``seq`` it has everything, and how
+                many of the updates that a snapshot ``replaced`` it had not
 ``settings``    this store's own: the device id
 ==============  ===========================================================================
 
@@ -62,9 +64,10 @@ def m002_core(db: Database) -> None:
     db.execute("alter table conversations add column forked_from text")
     for statement in (
         """create table snapshots (
-            conversation text primary key, seq integer not null, size integer not null,
-            crc integer not null, data blob not null
+            conversation text primary key, seq integer not null, count integer not null,
+            size integer not null, crc integer not null, data blob not null
         )""",
+        "alter table outbox add column replaced integer not null default 0",
         "create table blobs (sha256 text primary key, added integer not null, data blob not null)",
         """create table indexes (
             key integer primary key, conversation text not null unique, seq integer not null,
