@@ -74,7 +74,7 @@ class Document:
         return root
 
     def take(self, update: bytes) -> None:
-        """Note an update that was made beside this document, by ``Additions``; it is applied when next needed."""
+        """Note an update that ``Additions`` made beside this document; applied when next needed."""
         self._own.append(update)
 
     @property

@@ -40,7 +40,7 @@ class ConversationInfo(NamedTuple):
 
 
 class LogSize(NamedTuple):
-    """What one conversation takes: bytes of its snapshot as encoded, bytes and number of the updates behind it."""
+    """Bytes of a conversation's snapshot as encoded, and bytes and number of the updates behind it."""
 
     snapshot: int
     updates: int
@@ -49,7 +49,7 @@ class LogSize(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The end of a branch as it was: enough to show it before anything else is read. Messages by their places."""
+    """The end of a branch as it was, to be shown before anything else is read; messages by their places."""
 
     heads: tuple[int, ...]
     last: tuple[int, ...]

@@ -66,7 +66,11 @@ class Index:
     def _graph_of(self, nodes: Iterable[Node]) -> Graph[Node]:
         # Weakly, here and in _ask: no cycle keeps an idle conversation in memory.
         content = WeakMethod(self._content)
-        return Graph(nodes, lambda node: cast("Callable[[Node], bytes]", content())(node))
+
+        def content_of(node: Node) -> bytes:
+            return cast("Callable[[Node], bytes]", content())(node)
+
+        return Graph(nodes, content_of)
 
     def _content(self, node: Node) -> bytes:
         return content_digest(self.messages([node.id])[0])

@@ -91,9 +91,7 @@ class EngineSuite:
     def test_appending_is_safe_from_several_threads(self) -> None:
         """Threads that append at the same time get different numbers, and nothing is lost."""
         with self.engine() as engine:
-            threads = [
-                threading.Thread(target=_append_many, args=(engine, bytes([n]), 50)) for n in range(4)
-            ]
+            threads = [threading.Thread(target=_append_many, args=(engine, bytes([n]), 50)) for n in range(4)]
             for thread in threads:
                 thread.start()
             for thread in threads:

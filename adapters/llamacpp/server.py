@@ -280,7 +280,7 @@ async def _open_process() -> Process:
     with anyio.CancelScope(shield=True):
         # Of its own session, so that a terminal's signals reach the parent alone.
         process = await anyio.open_process(_COMMAND, stderr=subprocess.PIPE, start_new_session=True)
-    return process
+    return process  # noqa: RET504 - for mypy, the scope might swallow an error
 
 
 async def _first_line(stdout: ByteReceiveStream) -> bytes:

@@ -188,13 +188,8 @@ class Branching(Writing):
             return None
         says = _transcript(added) if text is None else text
         check_text(says)
-        draft = self._draft(
-            "user",
-            into,
-            self.next_parents(into),
-            Author("tool", name="squash"),
-            [new_part("text", text=says)],
-        )
+        squasher, part = Author("tool", name="squash"), new_part("text", text=says)
+        draft = self._draft("user", into, self.next_parents(into), squasher, parts=[part])
         draft = replace(draft, source=tuple(message.id for message in added))
         self._write([draft])
         return self.message(draft.id)
@@ -217,7 +212,7 @@ class Branching(Writing):
             if picked.role == MERGE or picked.status == REDACTED:
                 raise InvalidMessage(f"{picked.id} says nothing that could be picked")
             kept = [field for field in self._fields_as_stored(picked) if field.binding == SELF]
-            draft = self._draft(picked.role, into, parents, picked.author, picked.parts)
+            draft = self._draft(picked.role, into, parents, picked.author, parts=picked.parts)
             draft = replace(
                 draft,
                 source=(picked.id,),

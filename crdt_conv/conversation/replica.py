@@ -276,11 +276,9 @@ class Replica:
         Raises:
             MalformedUpdate: It can't be integrated; it is taken back from the log.
         """
-        if self._document is None:
-            # Reading the log would read this update with it, and nobody would hear what it changed.
-            changes = self._read_again()
-        else:
-            changes = self._apply(self._document, update, seq)
+        document = self._document
+        # With no document in memory, reading the log reads this update with it.
+        changes = self._read_again() if document is None else self._apply(document, update, seq)
         self._seq = max(self._seq, seq)
         changes.update = update
         self._announce(changes, seq, origin)

@@ -68,7 +68,7 @@ class Writing(Reading):
         texts = () if text is None else (new_part("text", text=text),)
         stored = self._stored_fields(hidden)
         given = self.next_parents(branch) if parents is None else self._known(parents)
-        draft = self._draft(role, branch, given, author, (*texts, *parts), created)
+        draft = self._draft(role, branch, given, author, parts=(*texts, *parts), created=created)
         draft = replace(
             draft,
             model=model,
@@ -93,7 +93,7 @@ class Writing(Reading):
         """Begin a message whose text comes piece by piece; raises as ``append`` does."""
         check_branch(branch)
         given = self.next_parents(branch) if parents is None else self._known(parents)
-        draft = self._draft(role, branch, given, author, ())
+        draft = self._draft(role, branch, given, author)
         self._write([replace(draft, status="streaming", run=run, model=model)])
         return MessageWriter(self, draft.id)
 
@@ -155,7 +155,8 @@ class Writing(Reading):
         branch: str,
         parents: tuple[MessageId, ...],
         author: Author | None,
-        parts: Sequence[Part],
+        *,
+        parts: Sequence[Part] = (),
         created: int | None = None,
     ) -> Message:
         if role not in ROLES or role == MERGE:

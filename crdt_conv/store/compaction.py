@@ -27,7 +27,7 @@ SHARE: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """What became of a conversation's log. ``reason`` says why nothing did, and is empty where it was compacted."""
+    """What became of a conversation's log; ``reason`` says why nothing did, empty where it was compacted."""
 
     conversation: ConversationId
     before: LogSize

@@ -27,7 +27,7 @@ def family_of(conversation: str, origins: Mapping[str, str]) -> list[Conversatio
 
 
 def same_redactions(one: Conversation, other: Conversation, changed: Iterable[MessageId]) -> None:
-    """Redact in each of two related conversations what is redacted in the other, among the messages that changed."""
+    """Redact in each of two related conversations what is redacted in the other, of what changed."""
     for message_id in changed:
         if message_id in one and message_id in other:
             states = {conversation.graph[message_id].status == REDACTED for conversation in (one, other)}

@@ -2,42 +2,33 @@
 The store: all conversations of one device, in one file.
 
 It hands out one live ``Conversation`` for an id, so that everything in this
-process sees the same replica, and stands behind each as its log. It keeps the
-derived things in order: indexes are stored as they grow, logs compacted in a
-thread of their own, redactions carried to forks and then erased from the files.
+process sees the same replica. What it does for them unasked is ``keeper``'s.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 from weakref import WeakValueDictionary
 
 from crdt_conv import schema
 from crdt_conv.conversation import Conversation
-from crdt_conv.conversation.replica import Replica
-from crdt_conv.engine import ConversationInfo, Engine, Found, IndexStore, LogSize, Row
-from crdt_conv.errors import InvalidMessage, StoreError, StoreReadOnly, UnknownConversation
+from crdt_conv.engine import ConversationInfo, Engine, Found
+from crdt_conv.errors import InvalidMessage, StoreError, UnknownConversation
 from crdt_conv.ids import ConversationId, new_id, now_ms
 from crdt_conv.message import Author
 from crdt_conv.store.blobs import collect_blobs
-from crdt_conv.store.compaction import Compaction, Compactor, compact_log, is_due
+from crdt_conv.store.compaction import Compaction
 from crdt_conv.store.family import family_of, same_redactions
+from crdt_conv.store.keeper import Keeper, erase_key
 from crdt_conv.store.lock import WriterLock
 from crdt_conv.store.sqlite.engine import SqliteEngine
 from crdt_conv.views import Change
 
-UNSAVED_MESSAGES: Final = 64
-"""So many messages of a conversation change before its index is stored again."""
-UNSAVED_CONVERSATIONS: Final = 8
-"""So many conversations are kept in memory because their index is not stored yet."""
 
-
-class Store:
+class Store(Keeper):
     """
     A file of conversations.
 
@@ -74,11 +65,10 @@ class Store:
             StoreLocked: Another process writes to it.
             StoreError: It can't be opened.
         """
-        self.path = path
         is_file = str(path) != ":memory:" and not read_only and engine is None
         self._lock = WriterLock(Path(path), program) if is_file else None
         try:
-            self.engine: Engine = engine or SqliteEngine(path, read_only=read_only)
+            super().__init__(engine or SqliteEngine(path, read_only=read_only), path, read_only=read_only)
             self.device = device or self._own_device(read_only=read_only)
         except BaseException:
             self._unlock()
@@ -86,13 +76,6 @@ class Store:
         self._author = Author("human", self.device, name)
         self._live: WeakValueDictionary[str, Conversation] = WeakValueDictionary()
         self._subscribers: dict[object, Callable[[Change], None]] = {}
-        self._read_only = read_only
-        self._compactor = Compactor(self._compact)
-        # What the index of a conversation does not hold yet: updates in the log, and messages.
-        self._unapplied: defaultdict[str, set[object]] = defaultdict(set)
-        self._forked_from: dict[str, str] | None = None
-        self._unsaved: dict[str, Replica] = {}
-        self._sizes: dict[str, LogSize] = {}
 
     def _own_device(self, *, read_only: bool) -> str:
         known = self.engine.setting("device")
@@ -108,12 +91,7 @@ class Store:
 
     def close(self) -> None:
         """Close the file and let another process write to it."""
-        self._compactor.close()
-        try:
-            self.flush()
-        except StoreError:
-            # Derived: it is made anew when next opened.
-            self._unsaved.clear()
+        self._finish()
         self.engine.close()
         self._unlock()
 
@@ -280,31 +258,6 @@ class Store:
                 replica.index  # noqa: B018 - read, so that there is one to save
                 replica.save_index()
 
-    def flush(self) -> None:
-        """
-        Store what is new in the indexes of conversations.
-
-        Raises:
-            StoreError: The file can't be written.
-        """
-        for replica in tuple(self._unsaved.values()):
-            self._save(replica)
-
-    def let_go(self, conversation_id: str) -> None:
-        """Hold a conversation in memory no longer than others do: store its index now."""
-        replica = self._unsaved.pop(conversation_id, None)
-        if replica is not None:
-            # Derived: where the file can't take it, it is made anew when next opened.
-            with suppress(StoreError):
-                self._save(replica)
-            self._unsaved.pop(conversation_id, None)
-
-    def _save(self, replica: Replica) -> None:
-        # An update that stands in the log and is not applied would be taken for indexed.
-        if not self._unapplied.get(replica.id):
-            replica.save_index()
-            self._unsaved.pop(replica.id, None)
-
     # Upkeep
 
     def compact(self, conversation_id: str | None = None) -> Sequence[Compaction]:
@@ -334,26 +287,6 @@ class Store:
         collect_blobs(self.engine, at_ms=now_ms())
         return done
 
-    def _compact(self, conversation: ConversationId) -> Compaction:
-        """Compact one; may run in any thread."""
-        done = compact_log(self.engine, conversation)
-        self._sizes.pop(conversation, None)
-        if self.engine.setting(_erase_key(conversation)) and self.engine.size(conversation).rows == 0:
-            self._erase(conversation)
-        return done
-
-    def _erase(self, conversation: ConversationId) -> None:
-        """See to it that what was redacted is in no file, or leave it for next time."""
-        index = self.index()
-        if index is not None and conversation in index.behind():
-            return
-        collect_blobs(self.engine, at_ms=now_ms())
-        if not self.engine.scrub():
-            raise StoreError(
-                f"{self.path}: another process reads what is to be erased: stop it, and compact again"
-            )
-        self.engine.set_setting(_erase_key(conversation), "")
-
     def _follow_redactions(self, change: Change) -> None:
         """Carry redactions between a conversation and its forks, and have them erased."""
         conversation = self._live.get(change.conversation)
@@ -363,121 +296,6 @@ class Store:
             if self.engine.has(relative):
                 same_redactions(conversation, self.open(relative), change.messages)
         if change.redacted:
-            self.engine.set_setting(_erase_key(conversation.id), "1")
+            self.engine.set_setting(erase_key(conversation.id), "1")
             self._save(conversation)
             self._compactor.add(conversation.id)
-
-    def _origins(self) -> dict[str, str]:
-        """Return what each fork that is a document of its own was forked from."""
-        if self._forked_from is None:
-            self._forked_from = {info.id: info.forked_from for info in self.list() if info.forked_from}
-        return self._forked_from
-
-    # What a conversation needs of its log
-
-    def index(self) -> IndexStore | None:
-        """Where indexes are kept, if they are."""
-        return self.engine.index
-
-    def changed(self, replica: Replica, seq: int) -> None:
-        """Hear that a conversation's index holds an update now."""
-        self._unapplied[replica.id].discard(seq)
-        if self._read_only or self.engine.index is None:
-            return
-        self._unsaved[replica.id] = replica
-        if replica.unsaved >= UNSAVED_MESSAGES:
-            self._save(replica)
-        elif len(self._unsaved) > UNSAVED_CONVERSATIONS:
-            self._save(next(iter(self._unsaved.values())))
-
-    def append(self, conversation: ConversationId, update: bytes, origin: str | None) -> int:
-        """Make one update durable; see ``UpdateLog``."""
-        return self.append_many([Row(conversation, update, origin)])[0]
-
-    def append_many(self, rows: Sequence[Row]) -> Sequence[int]:
-        """
-        Make several updates durable with one fsync; may be called from another thread.
-
-        Raises:
-            StoreError: None of them is durable.
-        """
-        self._check_writable()
-        # Before they have a number, too: an index that is stored meanwhile would seem to hold them.
-        under_way = object()
-        for row in rows:
-            self._unapplied[row.conversation].add(under_way)
-        try:
-            seqs = self.engine.append(rows, at_ms=now_ms())
-            for row, seq in zip(rows, seqs, strict=True):
-                self._unapplied[row.conversation].add(seq)
-        finally:
-            for row in rows:
-                self._unapplied[row.conversation].discard(under_way)
-        self._note_growth(rows)
-        return seqs
-
-    def _check_writable(self) -> None:
-        if self._read_only:
-            raise StoreReadOnly(f"{self.path} was opened for reading only")
-
-    def _note_growth(self, rows: Sequence[Row]) -> None:
-        for row in rows:
-            size = self._sizes.get(row.conversation)
-            if size is None:
-                size = self.engine.size(row.conversation)
-            else:
-                size = size._replace(updates=size.updates + len(row.update), rows=size.rows + 1)
-            self._sizes[row.conversation] = size
-            if is_due(size):
-                # Asked again when it has grown as much once more, should it not be possible now.
-                self._sizes[row.conversation] = size._replace(
-                    snapshot=size.snapshot + size.updates, updates=0
-                )
-                self._compactor.add(row.conversation)
-
-    def read(self, conversation: ConversationId) -> Sequence[tuple[int, bytes]]:
-        """Return all updates of a conversation in sequence, each behind its number."""
-        return self.engine.read(conversation)
-
-    def discard(self, seq: int) -> None:
-        """Take back an update; see ``UpdateLog``."""
-        self.engine.discard(seq)
-        for unapplied in tuple(self._unapplied.values()):
-            unapplied.discard(seq)
-
-    def describe(self, conversation: ConversationId, title: str, forked_from: ConversationId | None) -> None:
-        """Keep what ``list`` shows."""
-        if forked_from is not None:
-            self._origins()[conversation] = forked_from
-        self.engine.describe(conversation, title, forked_from)
-
-    def last_seq(self, conversation: ConversationId) -> int:
-        """Return the highest sequence number of a conversation, 0 without any."""
-        return self.engine.last_seq(conversation)
-
-    def acknowledge(self, peer: str, conversation: ConversationId, seq: int) -> None:
-        """Write down that a peer has everything up to ``seq``."""
-        self.engine.acknowledge(peer, conversation, seq)
-
-    def waiting(self, peer: str, conversation: ConversationId) -> int:
-        """Count the updates that a peer has not acknowledged."""
-        return self.engine.waiting(peer, conversation)
-
-    def put_blob(self, data: bytes) -> str:
-        """
-        Keep bytes under their SHA-256; what no message refers to within a day is removed.
-
-        Raises:
-            StoreError: They could not be made durable.
-        """
-        self._check_writable()
-        return self.engine.put_blob(data)
-
-    def get_blob(self, sha256: str) -> bytes | None:
-        """Return the bytes, or ``None`` where they are not here."""
-        return self.engine.get_blob(sha256)
-
-
-def _erase_key(conversation: ConversationId) -> str:
-    """Return the name of the setting that says that something of a conversation is to be erased."""
-    return f"erase {conversation}"

@@ -133,7 +133,8 @@ class SqliteEngine:
             )
             execute(
                 "insert into snapshots (conversation, seq, count, size, crc, data) select ?1, ?2,"
-                "  (select count(*) from updates where conversation = ?1 and seq <= ?2), ?3, ?4, ?5 where true"
+                "  (select count(*) from updates where conversation = ?1 and seq <= ?2), ?3, ?4, ?5"
+                " where true"
                 " on conflict (conversation) do update set seq = excluded.seq, size = excluded.size,"
                 " count = count + excluded.count, crc = excluded.crc, data = excluded.data",
                 (conversation, seq, len(snapshot), zlib.crc32(data), data),
@@ -158,7 +159,8 @@ class SqliteEngine:
     def conversations(self) -> list[ConversationInfo]:
         """Return all conversations, the one that changed last first."""
         rows = self._rows(
-            "select id, title, created, updated, forked_from from conversations order by updated desc, id desc"
+            "select id, title, created, updated, forked_from from conversations"
+            " order by updated desc, id desc"
         )
         return [ConversationInfo(*row) for row in rows]
 

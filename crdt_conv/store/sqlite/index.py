@@ -36,15 +36,28 @@ LAST_SEQ: Final = (
     "select max((select coalesce(max(seq), 0) from updates where conversation = ?),"
     " (select coalesce(max(seq), 0) from snapshots where conversation = ?))"
 )
-_COLUMNS: Final = "place, id, role, parents, branch, created, status, hidden, blobs, content, page"
+# Whole statements, and no pieces put together: the columns in the order of _node.
 _CURRENT: Final = (
-    f"select key, roots, quarantined, tails, seq from indexes where conversation = ? and seq = ({LAST_SEQ})"
+    "select key, roots, quarantined, tails, seq from indexes where conversation = ?1 and seq ="
+    " max((select coalesce(max(seq), 0) from updates where conversation = ?1),"
+    " (select coalesce(max(seq), 0) from snapshots where conversation = ?1))"
 )
-_ALL: Final = f"select {_COLUMNS} from messages where key = ? order by place"
-_SOME: Final = f"select {_COLUMNS} from messages where key = ? and place in (select value from json_each(?)) order by place"
-_ON_PAGES: Final = f"select {_COLUMNS} from messages where key = ? and page in (select value from json_each(?)) order by place"
+_ALL: Final = (
+    "select place, id, role, parents, branch, created, status, hidden, blobs, content, page"
+    " from messages where key = ? order by place"
+)
+_SOME: Final = (
+    "select place, id, role, parents, branch, created, status, hidden, blobs, content, page"
+    " from messages where key = ? and place in (select value from json_each(?)) order by place"
+)
+_ON_PAGES: Final = (
+    "select place, id, role, parents, branch, created, status, hidden, blobs, content, page"
+    " from messages where key = ? and page in (select value from json_each(?)) order by place"
+)
 _INSERT: Final = (
-    f"insert or replace into messages (key, {_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "insert or replace into messages"
+    " (key, place, id, role, parents, branch, created, status, hidden, blobs, content, page)"
+    " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -212,15 +225,13 @@ class SqliteIndex:
     def _message_at(execute: Execute, row_id: int) -> tuple[ConversationId, Message]:
         key, place = row_id >> 32, row_id & 0xFFFFFFFF
         name = execute("select conversation from indexes where key = ?", (key,)).fetchone()[0]
-        rows = execute(
-            f"select {_COLUMNS} from messages where key = ? and place = ?", (key, place)
-        ).fetchall()
+        rows = execute(_SOME, (key, json.dumps([place]))).fetchall()
         return ConversationId(name), _messages(execute, key, rows)[place]
 
 
 def _current(execute: Execute, conversation: ConversationId) -> tuple[int, str, str, str, int] | None:
     """Return the index's key, roots, quarantined and tails, and its ``seq``, if that is the log's last."""
-    row: tuple[int, str, str, str, int] | None = execute(_CURRENT, (conversation,) * 3).fetchone()
+    row: tuple[int, str, str, str, int] | None = execute(_CURRENT, (conversation,)).fetchone()
     return row
 
 

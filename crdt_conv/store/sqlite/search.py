@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 
 def match_expression(db: Database, words: str) -> str:
-    """Return what FTS5 is asked for; empty where no word is asked for. Quoted, so that nothing is an operator."""
+    """Return what FTS5 is asked for, quoted so that nothing is an operator; empty without a word."""
     return db.quote_fts(words.replace("\0", " ")) if any(map(str.isalnum, words)) else ""
 
 
