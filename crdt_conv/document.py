@@ -16,8 +16,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
-from weakref import WeakMethod
+from typing import Any, Final
+from weakref import WeakMethod, finalize
 
 from pycrdt import Array, Doc, Map, Text, TransactionEvent
 
@@ -36,6 +36,9 @@ from crdt_conv.updates import (
     read_deletes,
     read_state_vector,
 )
+
+BUNDLED_BYTES: Final = 64 * 1024
+"""Updates up to this length are merged to be asked about; merging takes several times their size."""
 
 
 @dataclass(slots=True)
@@ -108,8 +111,9 @@ class Document:
                     self._doc.apply_update(update)
                 except (ValueError, RuntimeError):
                     self.refused += 1
-        # Asked of all at once first: of each by itself, it takes longer than all the rest of loading.
-        if log and self._waits(_merged(log), self.state_vector, read_state_vector(self.state_vector)):
+        state_vector = self.state_vector
+        clocks = read_state_vector(state_vector)
+        if any(self._waits(update, state_vector, clocks) for update in _bundles(log)):
             self._keep_pending(log)
         if self._pending:
             # Yjs gives up too early on what waits; asked again, all at once, it integrates the rest.
@@ -209,14 +213,20 @@ class Document:
     # What changes
 
     def _observe(self) -> None:
+        observed: list[tuple[Any, Any]] = []
         # Weakly: the Y.Doc holds its observers where no garbage collector sees them.
-        self._doc.observe(_weakly(self._on_transaction))
-        self._roots["messages"].observe_deep(_weakly(self._on_messages))
-        self._roots["runs"].observe_deep(_weakly(self._on_runs))
-        for name, noted in zip(
-            schema.SMALL_ROOTS, (self._on_meta, self._on_choices, self._on_branches), strict=True
+        observed.append((self._ydoc, self._ydoc.observe(_weakly(self._on_transaction))))
+        for name, noted in (
+            ("messages", self._on_messages),
+            ("runs", self._on_runs),
+            ("meta", self._on_meta),
+            ("choices", self._on_choices),
+            ("branches", self._on_branches),
         ):
-            self._roots[name].observe_deep(_weakly(noted))
+            root = self._yroots[name]
+            observed.append((root, root.observe_deep(_weakly(noted))))
+        # An observer holds its Y.Doc just so, which would never leave memory.
+        finalize(self, _unobserve, observed).atexit = False
 
     def _on_transaction(self, event: TransactionEvent) -> None:
         self._changes.update = event.update
@@ -288,12 +298,14 @@ def shared(value: Any) -> Any:
     return Text(value) if isinstance(value, TextOf) else value
 
 
-def _merged(log: list[bytes]) -> bytes:
-    """Merge a log, without what is no update."""
+def _bundles(log: list[bytes]) -> Iterator[bytes]:
+    """Yield the updates of a log, the small ones merged: asking each by itself takes longer than loading."""
+    yield from (update for update in log if len(update) > BUNDLED_BYTES)
+    small = [update for update in log if len(update) <= BUNDLED_BYTES]
     try:
-        return merge_updates(log)
+        yield merge_updates(small)
     except MalformedUpdate:
-        return merge_updates([update for update in log if _is_update(update)])
+        yield merge_updates([update for update in small if _is_update(update)])
 
 
 def _is_update(update: bytes) -> bool:
@@ -307,6 +319,11 @@ def _is_update(update: bytes) -> bool:
 def is_panic(error: BaseException) -> bool:
     """Whether an error is a panic of pycrdt, which no ``except Exception`` catches."""
     return type(error).__name__ == "PanicException"
+
+
+def _unobserve(observed: list[tuple[Any, Any]]) -> None:
+    for watched, subscription in observed:
+        watched.unobserve(subscription)
 
 
 def _weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from crdt_conv.errors import InvalidMessage
@@ -63,7 +64,7 @@ class Additions:
         items = _Items(self._client, self._clock)
         try:
             for key, entry in entries.items():
-                items.add(entry, b"\x01" + _words(root), key)
+                items.add(entry, b"\x01" + _key(root) + _words(key), _KEYED)
         except (UnicodeEncodeError, OverflowError, RecursionError) as error:
             raise InvalidMessage("a value that no document can hold") from error
         head = b"\x01" + _number(len(items.encoded)) + self._client + _number(self._clock)
@@ -80,20 +81,15 @@ class _Items:
         self.clock = clock
         self.encoded: list[bytes] = []
 
-    def add(self, value: Any, parent: bytes, key: str | None = None, *, behind: int | None = None) -> None:
+    def add(self, value: Any, place: bytes, flags: int) -> None:
         """
         Encode a value and all that is in it.
 
         Args:
             value: Shared or plain.
-            parent: Where it stands, encoded.
-            key: Its key, in a Map.
-            behind: The clock of the one before it, in an Array.
+            place: Where it stands, encoded: its parent and key, or the one before it.
+            flags: Which of these ``place`` is.
         """
-        place = parent if behind is None else self._client + _number(behind)
-        flags = (0 if key is None else _KEYED) | (0 if behind is None else _BEHIND)
-        if key is not None:
-            place += _words(key)
         kind = _KINDS.get(type(value))
         if kind is None:
             self.encoded.append(bytes((_VALUES | flags,)) + place + b"\x01" + _any(value))
@@ -104,7 +100,7 @@ class _Items:
         self.clock += 1
         if kind == b"\x01":
             for name, item in value.items():
-                self.add(item, inside, name)
+                self.add(item, inside + _key(name), _KEYED)
         elif kind == b"\x00":
             self._add_all(value, inside)
         elif value:
@@ -113,11 +109,11 @@ class _Items:
             self.clock += len(value.encode("utf-16-le")) // 2
 
     def _add_all(self, values: ListOf, inside: bytes) -> None:
-        behind = None
+        place, flags = inside, 0
         for item in values:
-            at = self.clock
-            self.add(item, inside, behind=behind)
-            behind = at
+            behind = self._client + _number(self.clock)
+            self.add(item, place, flags)
+            place, flags = behind, _BEHIND
 
 
 def _number(value: int) -> bytes:
@@ -134,6 +130,10 @@ def _number(value: int) -> bytes:
 def _words(text: str) -> bytes:
     encoded = text.encode()
     return _number(len(encoded)) + encoded
+
+
+# The same few keys stand in every message.
+_key = lru_cache(maxsize=256)(_words)
 
 
 def _any(value: Any) -> bytes:
@@ -153,7 +153,7 @@ def _any(value: Any) -> bytes:
     if isinstance(value, list | tuple):
         return b"\x75" + _number(len(value)) + b"".join(map(_any, value))
     if isinstance(value, dict):
-        items = (_words(key) + _any(item) for key, item in value.items())
+        items = (_key(key) + _any(item) for key, item in value.items())
         return b"\x76" + _number(len(value)) + b"".join(items)
     raise InvalidMessage(f"no document can hold a {type(value).__name__}")
 

@@ -20,6 +20,7 @@ PEERS = {
     "agents": "bench.peers.agents_sdk:AgentsPeer",
     "agents-advanced": "bench.peers.agents_sdk:AdvancedAgentsPeer",
     "bare": "bench.peers.bare:BarePeer",
+    "crdt-conv": "bench.peers.ours:OurPeer",
     "langgraph": "bench.peers.langgraph_sqlite:LangGraphPeer",
     "langgraph-delta": "bench.peers.langgraph_sqlite:DeltaLangGraphPeer",
     "llm": "bench.peers.llm_logs:LlmPeer",

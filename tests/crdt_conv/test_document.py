@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 
 import pytest
 from hypothesis import given
@@ -192,3 +193,13 @@ def test_javascript_numbers_are_written() -> None:
     created = conversation.append("user", "Hi").created
     assert created.to_bytes(8, "big") not in conversation.encode()
     assert b"created" + bytes([122]) not in conversation.encode()
+
+
+def test_a_document_that_nobody_holds_leaves_memory() -> None:
+    """The Y.Doc goes with its document, also where it was observed and changed."""
+    document = Document(updates_of_three_messages())
+    with document.transaction():
+        document.put("meta", "title", "Trip")
+    ydoc = weakref.ref(document._ydoc)
+    del document
+    assert ydoc() is None

@@ -141,11 +141,24 @@ class Connection:
         """Run a statement outside of any transaction, a ``vacuum`` say."""
         return self.rows(statement)
 
-    def shrink(self) -> None:
-        """Give free pages at the end of the file back."""
+    def shrink(self) -> bool:
+        """
+        Give free pages back, and empty the write-ahead log.
+
+        Returns:
+            Whether the log is empty; not while another process reads.
+        """
         with self._lock, self.border():
+            self._check_open()
             # Not execute(): that takes one step, which frees one page.
             self._connection.executescript("pragma incremental_vacuum")
+            # Nobody waits for a reader: next time will do.
+            self._connection.execute("pragma busy_timeout = 0")
+            try:
+                is_busy, _, _ = self._connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+            finally:
+                self._connection.execute(f"pragma busy_timeout = {int(_SCHEMA_LOCK_S * 1000)}")
+        return not is_busy
 
     def _check_open(self) -> None:
         if not self._is_open:

@@ -151,8 +151,7 @@ class SqliteEngine:
             return True
         # Cells that moved between pages may have left a copy behind; a file written anew has none.
         self.connection.run("vacuum")
-        is_busy, _, _ = self.connection.run("pragma wal_checkpoint(truncate)")[0]
-        return not is_busy
+        return self.connection.shrink()
 
     # Conversations
 
