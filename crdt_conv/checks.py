@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from crdt_conv.errors import InvalidMessage
+
+
+LONGEST_BRANCH: Final = 200
 
 
 def check_branch(branch: str) -> None:
@@ -12,8 +17,8 @@ def check_branch(branch: str) -> None:
     Raises:
         InvalidMessage: It is none.
     """
-    if not branch or len(branch) > 200 or not branch.isprintable():
-        raise InvalidMessage(f"no branch name: {branch!r} (1 to 200 printable characters)")
+    if not branch or len(branch) > LONGEST_BRANCH or not branch.isprintable():
+        raise InvalidMessage(f"no branch name: {branch!r} (1 to {LONGEST_BRANCH} printable characters)")
 
 
 def check_text(text: str) -> None:

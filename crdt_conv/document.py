@@ -13,7 +13,7 @@ them). What the entries mean is ``index``'s.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -39,6 +39,10 @@ from crdt_conv.updates import (
 
 BUNDLED_BYTES: Final = 64 * 1024
 """Updates up to this length are merged to be asked about; merging takes several times their size."""
+
+
+MANY: Final = 200
+"""More entries than this are read faster by reading their whole root."""
 
 
 @dataclass(slots=True)
@@ -262,22 +266,24 @@ class Document:
             # Nested deeper than anybody means: entry by entry, so that only the deep one is lost.
             return {name: self.read(root, name) for name in source.keys()} if key is None else None  # noqa: SIM118
 
+    def read_entries(self, root: str, keys: Collection[str]) -> dict[str, Json]:
+        """Return some entries of a root as ``read`` does, those that are there."""
+        here = self._roots[root]
+        if len(keys) > MANY:
+            whole = self.read(root)
+            return {key: whole[key] for key in keys if key in whole}
+        return {key: self.read(root, key) for key in keys if key in here}
+
     def read_exact(self, root: str, key: str, field: str) -> Any:
         """Return one field of an entry as JSON and bytes; nothing where it is not there."""
         entry = self.entry(root, key)
         value = entry.get(field) if entry is not None else None
-        try:
-            return plain(value.to_py() if isinstance(value, Array | Map) else value)
-        except RecursionError:
-            return None
+        # Item by item, so that only the odd one is lost.
+        return [_exact(item) for item in value] if isinstance(value, Array) else _exact(value)
 
     def put(self, root: str, key: str, value: Any) -> None:
         """Set an entry of a root; inside ``transaction``."""
         self._roots[root][key] = shared(value)
-
-    def has(self, root: str, key: str) -> bool:
-        """Whether a root has such an entry; an event can name a key whose value is still pending."""
-        return key in self._roots[root]
 
     def value(self, root: str, key: str) -> Any:
         """Return an entry as it is, a shared type or a plain value; nothing where it is not there."""
@@ -296,6 +302,14 @@ def shared(value: Any) -> Any:
     if isinstance(value, ListOf):
         return Array([shared(item) for item in value])
     return Text(value) if isinstance(value, TextOf) else value
+
+
+def _exact(value: Any) -> Any:
+    """Return a value as JSON and bytes; nothing for XML, and for what is nested too deeply."""
+    try:
+        return plain(value.to_py() if isinstance(value, Array | Map | Text) else value)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _bundles(log: list[bytes]) -> Iterator[bytes]:

@@ -51,6 +51,13 @@ class HiddenField:
     created: int = 0
     expires: int | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has data that a document keeps exactly, or a blob, and not both."""
+        if self.binding not in BINDINGS or (self.data is None) == (self.blob is None):
+            return False
+        return isinstance(self.data, bytes) or is_exact(self.data)
+
     def with_data(self, get_blob: Callable[[str], bytes | None]) -> HiddenField:
         """Return this field with its blob's bytes as data, where there is a blob and it is here."""
         return self if self.blob is None else replace(self, data=get_blob(self.blob))

@@ -12,7 +12,7 @@ others from wherever they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol, cast
 from weakref import WeakMethod
 
@@ -37,8 +37,8 @@ class Source(Protocol):
     def read(self, root: str, key: str | None = None) -> Json:
         """Return a root, or one entry of it, as JSON."""
 
-    def has(self, root: str, key: str) -> bool:
-        """Whether a root has such an entry."""
+    def read_entries(self, root: str, keys: Collection[str]) -> dict[str, Json]:
+        """Return some entries of a root, those that are there."""
 
 
 Ask = Callable[[Sequence[MessageId]], list[Message]]
@@ -103,21 +103,19 @@ class Index:
         """Take in what a transaction touched; adds what it placed to ``changes.messages``."""
         for name in changes.roots:
             self.roots[name] = document.read(name)
+        asked = changes.messages - changes.written.keys()
+        raw = document.read_entries("messages", asked) if asked else {}
         # An event can name a key whose value is still pending.
-        touched = {
-            key
-            for key in changes.messages
-            if key in changes.written or self._is_known(key) or document.has("messages", key)
-        }
+        touched = {key for key in changes.messages if key not in asked or key in raw or self._is_known(key)}
         changes.messages = touched
-        if all(self._settle_one(key, changes.written.get(key), document) for key in touched):
+        if all(self._settle_one(key, changes.written.get(key), raw.get(key)) for key in touched):
             changes.messages |= self.graph.take_placed()
         else:
             # An entry lost its shape or its place, which only a stranger does.
             self.read(document)
 
-    def _settle_one(self, key: MessageId, written: Message | None, document: Source) -> bool:
-        message = written or self._parse(key, document.read("messages", key))
+    def _settle_one(self, key: MessageId, written: Message | None, raw: Json) -> bool:
+        message = written or self._parse(key, raw)
         if message is None or not self.graph.add(message.node):
             return False
         self._note(message)
@@ -168,8 +166,9 @@ class Index:
     def _keep(self, message: Message) -> None:
         self._kept.pop(message.id, None)
         self._kept[message.id] = message
-        if len(self._kept) > KEPT:
-            self._kept = dict(list(self._kept.items())[KEPT // 2 :])
+        # What is not stored yet stays, so that it is not read twice.
+        if len(self._kept) > KEPT + len(self._unsaved):
+            self._kept = dict(list(self._kept.items())[len(self._kept) // 2 :])
 
     # Storing it
 
@@ -208,6 +207,8 @@ class Index:
     def saved(self) -> None:
         """Note that ``change`` was stored."""
         self._unsaved.clear()
+        if len(self._kept) > KEPT:
+            self._kept = dict(list(self._kept.items())[-KEPT:])
         self._is_whole = False
 
     def differs(self, before: Mapping[MessageId, tuple[Node, bytes]]) -> set[MessageId]:

@@ -217,7 +217,7 @@ def parse_part(raw: object) -> Part:
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
         raise MalformedEntry("a part is no Map with a 'type'")
-    if not is_shallow(raw):
+    if not (all(isinstance(value, str) for value in raw.values()) or is_shallow(raw)):
         raise MalformedEntry("a part is nested too deeply")
     part_id = raw.get("id")
     content = {key: value for key, value in raw.items() if key not in ("id", "type")}

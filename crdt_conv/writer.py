@@ -49,6 +49,11 @@ class MessageWriter:
         """The message as it stands now."""
         return self._conversation.message(self.message_id)
 
+    @property
+    def is_redacted(self) -> bool:
+        """Whether the message was taken out meanwhile, so that nothing more can be written to it."""
+        return self.message.status == REDACTED
+
     def write(self, text: str, part_type: str = "text") -> None:
         """
         Append to the last part if it is of this type, else begin a new part.
@@ -58,6 +63,7 @@ class MessageWriter:
             part_type: ``text`` or ``reasoning``.
 
         Raises:
+            InvalidMessage: The message was redacted meanwhile; see ``is_redacted``.
             StoreError: It could not be made durable.
         """
         with self._conversation.writing() as document:

@@ -138,7 +138,12 @@ class Fulfilment:
     def flush(self) -> None:
         """Write what has come."""
         for part_type, text in self._batch.take():
-            self._begin().write(text, part_type)
+            writer = self._begin()
+            if writer.is_redacted:
+                # Taken out while it was being written: nobody is to pay for the rest.
+                self.cancel()
+                return
+            writer.write(text, part_type)
 
     @property
     def due_s(self) -> float | None:
@@ -148,7 +153,7 @@ class Fulfilment:
     def _settle(self, outcome: _Outcome) -> None:
         self.flush()
         finished = outcome.finished
-        if self._writer is not None:
+        if self._writer is not None and not self._writer.is_redacted:
             has_text = bool(self._writer.message.parts)
             status = "interrupted" if outcome.status == "failed" and has_text else outcome.status
             self._writer.finish(

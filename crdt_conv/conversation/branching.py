@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 
 from crdt_conv import schema
-from crdt_conv.checks import check_branch, check_text
+from crdt_conv.checks import LONGEST_BRANCH, check_branch, check_text
 from crdt_conv.clock import LATEST_MS
 from crdt_conv.conversation.writing import Writing
 from crdt_conv.errors import InvalidMessage, UnknownBranch
@@ -47,7 +48,8 @@ class Branching(Writing):
         # The number at the end goes on, so that an edit of an edit is no tail of numbers.
         stem, dash, number = beside.rpartition("-")
         stem = stem if dash and number.isdecimal() else beside
-        return next(name for n in range(2, len(taken) + 3) if (name := f"{stem}-{n}") not in taken)
+        names = (stem[: LONGEST_BRANCH - 1 - len(str(n))] + f"-{n}" for n in count(2))
+        return next(name for name in names if name not in taken)
 
     def rename_branch(self, branch: str, title: str) -> None:
         """
@@ -211,7 +213,9 @@ class Branching(Writing):
         for picked in self.messages(message_ids):
             if picked.role == MERGE or picked.status == REDACTED:
                 raise InvalidMessage(f"{picked.id} says nothing that could be picked")
-            kept = [field for field in self._fields_as_stored(picked) if field.binding == SELF]
+            kept = [
+                field for field in self._fields_as_stored(picked) if field.binding == SELF and field.is_whole
+            ]
             draft = self._draft(picked.role, into, parents, picked.author, parts=picked.parts)
             draft = replace(
                 draft,
@@ -239,7 +243,13 @@ class Branching(Writing):
         Raises:
             StoreError: It could not be made durable.
         """
-        return self.receive(fork.encode(self.state_vector))
+        origin = self.index.roots["meta"].get("forked_from")
+        is_news = self.receive(fork.encode(self.state_vector))
+        if self.index.roots["meta"].get("forked_from") != origin:
+            # The fork's mark says where the fork came from.
+            with self.writing() as document:
+                document.put("meta", "forked_from", origin)
+        return is_news
 
     def _added(self, source: str, into: str) -> list[Message]:
         """

@@ -12,7 +12,7 @@ index alone is enough to read messages, and may come from where it was stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -70,9 +70,12 @@ class Replica:
     def index(self) -> Index:
         """What the document says, read from where it was stored or from the document."""
         if self._index is None:
-            self._index = self._stored_index() or self._read_index()
+            stored = self._stored_index()
+            self._index = stored or self._read_index()
             for node in self._index.graph:
                 self._clock.see(node.created)
+            if stored is None:
+                self._log.changed(self, 0)
         return self._index
 
     @property
@@ -113,9 +116,9 @@ class Replica:
         """Return a root of the document, or one entry of it, as JSON."""
         return self.document.read(root, key)
 
-    def has(self, root: str, key: str) -> bool:
-        """Whether a root of the document has such an entry."""
-        return self.document.has(root, key)
+    def read_entries(self, root: str, keys: Collection[str]) -> dict[str, Json]:
+        """Return some entries of a root of the document, those that are there."""
+        return self.document.read_entries(root, keys)
 
     def _read_index(self) -> Index:
         document = self.document
@@ -129,7 +132,8 @@ class Replica:
         if store is not None and all(index.is_saved(message_id) for message_id in message_ids):
             return store.messages(self.id, [index.place(message_id) for message_id in message_ids])
         # Where something is not stored the document is in memory: it was changed here.
-        return [parse_message(key, self.document.read("messages", key)) for key in message_ids]
+        raw = self.document.read_entries("messages", message_ids)
+        return [parse_message(key, raw[key]) for key in message_ids]
 
     def _forget(self) -> None:
         """Read the replica again when next asked: it may hold what the log does not."""

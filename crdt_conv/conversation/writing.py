@@ -17,7 +17,7 @@ from crdt_conv.conversation.reading import Reading
 from crdt_conv.document import Changes, Document, shared
 from crdt_conv.encoding import MapOf
 from crdt_conv.errors import InvalidMessage, StoreError
-from crdt_conv.fields import Json
+from crdt_conv.fields import Json, plain
 from crdt_conv.hidden import BLOB_FROM, HiddenField, hidden_fields
 from crdt_conv.ids import MessageId, new_id
 from crdt_conv.message import MAIN, MERGE, REDACTED, ROLES, Author, Message, Part, blobs_of
@@ -200,7 +200,7 @@ class Writing(Reading):
                     kept.append(field)
             elif entry is not None:
                 # Another program's message, with a plain list or none: ours grows from it.
-                entry["hidden"] = Array([*(kept if isinstance(kept, list) else ()), *stored])
+                entry["hidden"] = Array([*(plain(kept) if isinstance(kept, list) else ()), *stored])
 
     def _stored_fields(self, fields: Sequence[HiddenField]) -> list[HiddenField]:
         return [self._stored_field(field) for field in fields]
@@ -284,17 +284,16 @@ class Writing(Reading):
 
 def _strip_one(document: Document, message_id: MessageId, where: Callable[[HiddenField], bool] | None) -> int:
     entry = document.entry("messages", message_id)
-    kept = entry.get("hidden") if entry is not None else None
-    if entry is not None and not isinstance(kept, Array):
-        entry["hidden"] = kept = Array([])
-    if not isinstance(kept, Array):
-        return 0
     raw = document.read_exact("messages", message_id, "hidden")
-    chosen = [
-        place for place, field in enumerate(raw) if where is None or any(map(where, hidden_fields([field])))
-    ]
-    for place in reversed(chosen):
-        del kept[place]
+    if entry is None or not isinstance(raw, list):
+        return 0
+    chosen = [at for at, field in enumerate(raw) if where is None or any(map(where, hidden_fields([field])))]
+    kept = entry.get("hidden")
+    if not isinstance(kept, Array):
+        # Another program's plain list: it can only be written anew.
+        entry["hidden"] = kept = Array(raw)
+    for at in reversed(chosen):
+        del kept[at]
     return len(chosen)
 
 

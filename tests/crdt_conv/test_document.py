@@ -122,7 +122,7 @@ def test_a_delete_before_its_insert_is_kept() -> None:
     reloaded = Document([early.encode()])
     assert reloaded.is_pending
     reloaded.apply(insert)
-    assert not reloaded.has("messages", "m")
+    assert not reloaded.read("messages")
 
 
 def test_what_is_known_is_redundant() -> None:

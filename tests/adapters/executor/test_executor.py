@@ -95,6 +95,22 @@ async def test_cancel_ends_the_call_and_keeps_the_text(store: Store, conversatio
     assert (run.state, reply.status, reply.text, adapter.ended) == ("cancelled", "cancelled", "Ro", 1)
 
 
+async def test_an_answer_redacted_on_its_way_stays_empty(store: Store, conversation: Conversation) -> None:
+    """What comes after a redaction is written nowhere, the call ends, and the executor goes on."""
+    adapter = ScriptedAdapter([says("Ro"), None, says("me"), None])
+    async with Executor(store, [adapter]):
+        requested = conversation.runs.request(TARGET)
+        await adapter.is_paused.wait()
+        with anyio.fail_after(10):
+            while not (output := conversation.runs[requested.id].outputs):
+                await anyio.sleep(0.01)
+        conversation.redact(output[0])
+        adapter.release.set()
+        run = await over(conversation, requested)
+    reply = conversation.message(run.outputs[0])
+    assert (run.state, reply.status, reply.text, adapter.ended) == ("cancelled", "redacted", "", 1)
+
+
 async def test_leaving_the_pieces_cancels_the_run(store: Store, conversation: Conversation) -> None:
     """Who stops listening to run() stops paying for it."""
     adapter = ScriptedAdapter([says("Ro"), None, STOP])
