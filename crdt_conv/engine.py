@@ -209,6 +209,9 @@ class Engine(Protocol):
     def get_blob(self, sha256: str) -> bytes | None:
         """Return the bytes, or ``None`` where they are not here."""
 
+    def has_blob(self, sha256: str) -> bool:
+        """Whether a blob is here."""
+
     def collect_blobs(self, used: Iterable[str], *, before_ms: int) -> int:
         """Remove every blob that is not in use and was put before some time; returns how many."""
 

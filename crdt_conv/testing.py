@@ -158,7 +158,8 @@ class EngineSuite:
             sha256 = engine.put_blob(data)
             assert engine.put_blob(data) == sha256 == hashlib.sha256(data).hexdigest()
             assert engine.get_blob(sha256) == data
-            assert engine.get_blob("0" * 64) is None
+            assert (engine.get_blob("0" * 64), engine.has_blob("0" * 64)) == (None, False)
+            assert engine.has_blob(sha256)
 
     def test_blobs_that_nobody_uses_are_collected(self) -> None:
         """What is in use, or newer than asked, stays."""

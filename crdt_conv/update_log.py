@@ -50,6 +50,9 @@ class UpdateLog(Protocol):
     def get_blob(self, sha256: str) -> bytes | None:
         """Return the bytes, or ``None`` where they are not here."""
 
+    def has_blob(self, sha256: str) -> bool:
+        """Whether a blob is here."""
+
     def index(self) -> IndexStore | None:
         """Where indexes are kept, if they are."""
 

@@ -7,7 +7,7 @@ named here, one problem an entry. Pure; no document is changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -61,9 +61,14 @@ class Problem:
         return self.code in HIDING
 
 
-def verify(document: Document, index: Index) -> list[Problem]:
-    """Return all problems, those of messages by their id."""
-    return [*_document_problems(document, index), *_graph_problems(index), *_message_problems(index)]
+def verify(document: Document, index: Index, has_blob: Callable[[str], bool]) -> list[Problem]:
+    """Return all problems: of the document, of its graph, of single messages."""
+    return [
+        *_document_problems(document, index),
+        *_graph_problems(index),
+        *_message_problems(index),
+        *_blob_problems(index, has_blob),
+    ]
 
 
 def _document_problems(document: Document, index: Index) -> Iterator[Problem]:
@@ -131,6 +136,13 @@ def _message_problems(index: Index) -> Iterator[Problem]:
     ids = [node.id for node in index.graph]
     for message in index.messages(ids):
         yield from _doubts(message, latest)
+
+
+def _blob_problems(index: Index, has_blob: Callable[[str], bool]) -> Iterator[Problem]:
+    for node in index.graph:
+        for blob in node.blobs:
+            if not has_blob(blob):
+                yield Problem("missing_blob", f"the blob {blob:.64} is not here", "messages", node.id)
 
 
 def _doubts(message: Message, latest: int) -> Iterator[Problem]:

@@ -218,7 +218,7 @@ class Reading(Replica):
 
     def verify(self) -> Sequence[Problem]:
         """Return everything that this replica keeps and can't read, or reads with doubt."""
-        return verify(self.document, self.index)
+        return verify(self.document, self.index, self._log.has_blob)
 
     def problems(self) -> Sequence[Problem]:
         """Return the ones of ``verify`` for which something is not shown."""

@@ -152,6 +152,10 @@ class Keeper:
         """Return the bytes, or ``None`` where they are not here."""
         return self.engine.get_blob(sha256)
 
+    def has_blob(self, sha256: str) -> bool:
+        """Whether a blob is here."""
+        return self.engine.has_blob(sha256)
+
     # Indexes
 
     def flush(self) -> None:

@@ -132,6 +132,10 @@ class MemoryEngine:
         self._check_open()
         return self._blobs.get(sha256, (0, None))[1]
 
+    def has_blob(self, sha256: str) -> bool:
+        """Whether a blob is here."""
+        return sha256 in self._blobs
+
     def collect_blobs(self, used: Iterable[str], *, before_ms: int) -> int:
         """Remove every blob that is not in use and was put before some time; returns how many."""
         kept = set(used)

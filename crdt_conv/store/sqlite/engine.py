@@ -196,6 +196,10 @@ class SqliteEngine:
             raise StoreCorrupt(f"{self.path}: the blob {sha256} is damaged")
         return rows[0][0] if rows else None
 
+    def has_blob(self, sha256: str) -> bool:
+        """Whether a blob is here."""
+        return bool(self._rows("select 1 from blobs where sha256 = ?", sha256))
+
     def collect_blobs(self, used: Iterable[str], *, before_ms: int) -> int:
         """Remove every blob that is not in use and was put before some time; returns how many."""
         kept = set(used)
