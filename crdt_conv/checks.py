@@ -6,7 +6,6 @@ from typing import Final
 
 from crdt_conv.errors import InvalidMessage
 
-
 LONGEST_BRANCH: Final = 200
 
 
