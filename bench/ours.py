@@ -6,12 +6,13 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from pycrdt import Array, Doc, Map
 
 from bench import conversations
+from bench.clock import took_ms
 from bench.peers.port import files_of
 from crdt_conv import Conversation, Store
 from crdt_conv.store import SqliteEngine
@@ -19,13 +20,6 @@ from crdt_conv.store import SqliteEngine
 COUNT = 10_000
 STREAMED = 1_000
 TINY = 100_000
-
-
-def took_ms(act: Callable[[], object]) -> float:
-    """Return what an act takes, in milliseconds."""
-    start = time.perf_counter()
-    act()
-    return (time.perf_counter() - start) * 1000
 
 
 def fsync_ms() -> float:

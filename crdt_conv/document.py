@@ -285,9 +285,23 @@ class Document:
         """Set an entry of a root; inside ``transaction``."""
         self._roots[root][key] = shared(value)
 
-    def value(self, root: str, key: str) -> Any:
-        """Return an entry as it is, a shared type or a plain value; nothing where it is not there."""
-        return self._roots[root].get(key)
+    def put_text(self, root: str, key: str, text: str) -> None:
+        """Make an entry a Text that reads so, changing only what differs; inside ``transaction``."""
+        entry = self._roots[root].get(key)
+        if not isinstance(entry, Text):
+            self.put(root, key, TextOf(text))
+            return
+        old = str(entry)
+        start = _same(old, text)
+        old_rest, rest = old[start:], text[start:]
+        end = _same(old_rest[::-1], rest[::-1])
+        # pycrdt counts in bytes of UTF-8.
+        at = len(old[:start].encode())
+        gone = len(old_rest[: len(old_rest) - end].encode())
+        if gone:
+            del entry[at : at + gone]
+        if len(rest) > end:
+            entry.insert(at, rest[: len(rest) - end])
 
     def entry(self, root: str, key: str) -> Map[Any] | None:
         """Return an entry that is a Map, to be changed inside ``transaction``."""
@@ -302,6 +316,12 @@ def shared(value: Any) -> Any:
     if isinstance(value, ListOf):
         return Array([shared(item) for item in value])
     return Text(value) if isinstance(value, TextOf) else value
+
+
+def _same(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _exact(value: Any) -> Any:

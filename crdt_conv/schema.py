@@ -8,7 +8,7 @@ everything else is a plain value. The reading side is ``message`` and ``run``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pycrdt import Map, Text
 
@@ -17,9 +17,6 @@ from crdt_conv.errors import InvalidMessage
 from crdt_conv.fields import Json
 from crdt_conv.hidden import HiddenField, hidden_json
 from crdt_conv.message import Message, Part
-
-if TYPE_CHECKING:
-    from crdt_conv.document import Document
 
 SCHEMA: Final = 1
 ROOTS: Final = ("meta", "messages", "choices", "branches", "runs", "drafts")
@@ -83,31 +80,6 @@ def hidden_map(field: HiddenField) -> MapOf:
         InvalidMessage: It can't be kept exactly.
     """
     return MapOf(hidden_json(field))
-
-
-def set_text(document: Document, root: str, key: str, text: str) -> None:
-    """Make an entry a ``Text`` that reads so, changing no more of it than is different."""
-    entry = document.value(root, key)
-    if not isinstance(entry, Text):
-        document.put(root, key, TextOf(text))
-        return
-    old = str(entry)
-    start = _same(old, text)
-    old_rest, rest = old[start:], text[start:]
-    end = _same(old_rest[::-1], rest[::-1])
-    # pycrdt counts in bytes of UTF-8.
-    at = len(old[:start].encode())
-    gone = len(old_rest[: len(old_rest) - end].encode())
-    if gone:
-        del entry[at : at + gone]
-    if len(rest) > end:
-        entry.insert(at, rest[: len(rest) - end])
-
-
-def _same(one: str, other: str) -> int:
-    """Return how many characters two texts begin with alike."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def growing_text(part: Map[Any]) -> Text | None:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from crdt_conv.engine import IndexStore
 from crdt_conv.ids import ConversationId
 
-if TYPE_CHECKING:
-    from crdt_conv.conversation.replica import Replica
+
+class Indexed(Protocol):
+    """A conversation that has an index which can be stored."""
+
+    id: ConversationId
+
+    @property
+    def unsaved(self) -> int:
+        """How many messages changed since the index was stored."""
+
+    def save_index(self) -> None:
+        """Store the index."""
 
 
 class UpdateLog(Protocol):
@@ -56,5 +66,5 @@ class UpdateLog(Protocol):
     def index(self) -> IndexStore | None:
         """Where indexes are kept, if they are."""
 
-    def changed(self, replica: Replica, seq: int) -> None:
+    def changed(self, replica: Indexed, seq: int) -> None:
         """Hear that a conversation's index holds an update now, and so is newer than what is stored of it."""

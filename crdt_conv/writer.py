@@ -9,21 +9,31 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from pycrdt import Array, Map
 
 from crdt_conv import schema
-from crdt_conv.document import shared
+from crdt_conv.document import Document, shared
 from crdt_conv.errors import InvalidMessage, UnknownMessage
 from crdt_conv.fields import Json
 from crdt_conv.hidden import HiddenField
 from crdt_conv.ids import MessageId
 from crdt_conv.message import REDACTED, STATUSES, Message, Part
 
-if TYPE_CHECKING:
-    from crdt_conv.conversation.writing import Writing
-    from crdt_conv.document import Document
+
+class Writable(Protocol):
+    """What a writer needs of a conversation."""
+
+    def message(self, message_id: str) -> Message:
+        """Return a message as it stands now."""
+
+    def writing(self) -> AbstractContextManager[Document]:
+        """Make changes as one durable update."""
+
+    def add_hidden(self, message_id: str, *fields: HiddenField) -> None:
+        """Seal fields into a message."""
 
 
 def new_part(part_type: str, **content: Json) -> Part:
@@ -40,7 +50,7 @@ def new_part(part_type: str, **content: Json) -> Part:
 class MessageWriter:
     """The writing end of one message that streams. Holds no shared types, only its id."""
 
-    def __init__(self, conversation: Writing, message_id: MessageId) -> None:
+    def __init__(self, conversation: Writable, message_id: MessageId) -> None:
         self._conversation = conversation
         self.message_id = message_id
 

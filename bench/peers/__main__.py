@@ -14,24 +14,18 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from bench import conversations
+from bench.clock import took_ms
 from bench.conversations import Synthetic
 from bench.peers import PEERS, Peer, open_peer
 
 EXCHANGES = 50
 LOADS = 5
 WIDTH = 200
-
-
-def took_ms(act: Callable[[], object]) -> float:
-    """Return what an act takes, in milliseconds."""
-    start = time.perf_counter()
-    act()
-    return (time.perf_counter() - start) * 1000
 
 
 def memory_mb(field: str) -> float:

@@ -28,6 +28,7 @@ from crdt_conv.ids import ConversationId, MessageId
 from crdt_conv.index import Index
 from crdt_conv.message import REDACTED, Author, Message, parse_message
 from crdt_conv.node import Node
+from crdt_conv.subscribers import Subscribers
 from crdt_conv.update_log import UpdateLog
 from crdt_conv.updates import check_update
 from crdt_conv.views import Change
@@ -44,7 +45,7 @@ class Replica:
         self.author = author
         self._log = log
         self._clock = HybridClock()
-        self._subscribers: dict[object, Callable[[Change], None]] = {}
+        self._subscribers = Subscribers()
         self._document: Document | None = None
         self._index: Index | None = None
         self._additions: Additions | None = None
@@ -328,14 +329,7 @@ class Replica:
 
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
         """Call ``callback``, which must not raise, for every durable change; returns the way to stop it."""
-        # The way out knows a key, not the callback, whose owner may keep it: no cycle.
-        key = object()
-        self._subscribers[key] = callback
-
-        def unsubscribe() -> None:
-            self._subscribers.pop(key, None)
-
-        return unsubscribe
+        return self._subscribers.add(callback)
 
     def _announce(self, changes: Changes, seq: int, origin: str | None) -> None:
         graph = self.graph
@@ -356,8 +350,7 @@ class Replica:
             frozenset(changes.runs),
             frozenset(m for m in changes.messages if m in graph and graph[m].status == REDACTED),
         )
-        for callback in tuple(self._subscribers.values()):
-            callback(change)
+        self._subscribers.tell(change)
 
 
 def _foreign(error: BaseException) -> BaseException:

@@ -279,7 +279,7 @@ class Writing(Reading):
         """Keep unsent input, so that it follows the person to another device."""
         check_text(text)
         with self.writing() as document:
-            schema.set_text(document, "drafts", self.author.device, text)
+            document.put_text("drafts", self.author.device, text)
 
 
 def _strip_one(document: Document, message_id: MessageId, where: Callable[[HiddenField], bool] | None) -> int:

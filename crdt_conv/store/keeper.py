@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from crdt_conv.conversation.replica import Replica
 from crdt_conv.engine import Engine, IndexStore, LogSize, Row
 from crdt_conv.errors import StoreError, StoreReadOnly
 from crdt_conv.ids import ConversationId, now_ms
 from crdt_conv.store.blobs import collect_blobs
 from crdt_conv.store.compaction import Compaction, Compactor, compact_log, is_due
+from crdt_conv.update_log import Indexed
 
 UNSAVED_MESSAGES: Final = 64
 """So many messages of a conversation change before its index is stored again."""
@@ -36,7 +36,7 @@ class Keeper:
         self._compactor = Compactor(self._compact)
         # What the index of a conversation does not hold yet: updates in the log, and messages.
         self._unapplied: defaultdict[str, set[object]] = defaultdict(set)
-        self._unsaved: dict[str, Replica] = {}
+        self._unsaved: dict[str, Indexed] = {}
         self._sizes: dict[str, LogSize] = {}
         self._forked_from: dict[str, str] | None = None
 
@@ -54,7 +54,7 @@ class Keeper:
         """Where indexes are kept, if they are."""
         return self.engine.index
 
-    def changed(self, replica: Replica, seq: int) -> None:
+    def changed(self, replica: Indexed, seq: int) -> None:
         """Hear that a conversation's index holds an update now."""
         self._unapplied[replica.id].discard(seq)
         if self._read_only or self.engine.index is None:
@@ -177,7 +177,7 @@ class Keeper:
                 self._save(replica)
             self._unsaved.pop(conversation_id, None)
 
-    def _save(self, replica: Replica) -> None:
+    def _save(self, replica: Indexed) -> None:
         # An update that stands in the log and is not applied would be taken for indexed.
         if not self._unapplied.get(replica.id):
             replica.save_index()

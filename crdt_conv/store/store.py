@@ -25,6 +25,7 @@ from crdt_conv.store.family import family_of, same_redactions
 from crdt_conv.store.keeper import Keeper, erase_key
 from crdt_conv.store.lock import WriterLock
 from crdt_conv.store.sqlite.engine import SqliteEngine
+from crdt_conv.subscribers import Subscribers
 from crdt_conv.views import Change
 
 
@@ -75,7 +76,7 @@ class Store(Keeper):
             raise
         self._author = Author("human", self.device, name)
         self._live: WeakValueDictionary[str, Conversation] = WeakValueDictionary()
-        self._subscribers: dict[object, Callable[[Change], None]] = {}
+        self._subscribers = Subscribers()
 
     def _own_device(self, *, read_only: bool) -> str:
         known = self.engine.setting("device")
@@ -183,18 +184,10 @@ class Store(Keeper):
 
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
         """Call ``callback``, which must not raise, for every durable change; returns the way to stop it."""
-        # The way out knows a key, not the callback, whose owner may keep it: no cycle.
-        key = object()
-        self._subscribers[key] = callback
-
-        def unsubscribe() -> None:
-            self._subscribers.pop(key, None)
-
-        return unsubscribe
+        return self._subscribers.add(callback)
 
     def _on_change(self, change: Change) -> None:
-        for callback in tuple(self._subscribers.values()):
-            callback(change)
+        self._subscribers.tell(change)
         self._follow_redactions(change)
 
     # Search

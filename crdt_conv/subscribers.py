@@ -1,0 +1,32 @@
+"""Who is told of changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from crdt_conv.views import Change
+
+Callback = Callable[[Change], None]
+
+
+class Subscribers:
+    """Callbacks, told in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._callbacks: dict[object, Callback] = {}
+
+    def add(self, callback: Callback) -> Callable[[], None]:
+        """Tell ``callback`` from now on; returns the way to stop it."""
+        # The way out knows a key, not the callback, whose owner may keep it: no cycle.
+        key = object()
+        self._callbacks[key] = callback
+
+        def unsubscribe() -> None:
+            self._callbacks.pop(key, None)
+
+        return unsubscribe
+
+    def tell(self, change: Change) -> None:
+        """Call them all; they must not raise."""
+        for callback in tuple(self._callbacks.values()):
+            callback(change)
