@@ -61,11 +61,14 @@ class Additions:
         Raises:
             InvalidMessage: No document can hold one of the values.
         """
+        if not entries:
+            # Yjs has no client without structs.
+            return b"\x00\x00"
         items = _Items(self._client, self._clock)
         try:
             for key, entry in entries.items():
                 items.add(entry, b"\x01" + _key(root) + _words(key), _KEYED)
-        except (UnicodeEncodeError, OverflowError, RecursionError) as error:
+        except (UnicodeEncodeError, OverflowError, RecursionError, struct.error) as error:
             raise InvalidMessage("a value that no document can hold") from error
         head = b"\x01" + _number(len(items.encoded)) + self._client + _number(self._clock)
         self._clock = items.clock

@@ -170,8 +170,14 @@ def test_everything_else_of_a_field_comes_back() -> None:
 
 @pytest.mark.parametrize(
     "field",
-    [replace(FIELD, binding="forever"), replace(FIELD, blob="ab"), replace(FIELD, data=None)],
-    ids=["no binding", "data and a blob", "neither"],
+    [
+        replace(FIELD, binding="forever"),
+        replace(FIELD, blob="ab"),
+        replace(FIELD, data=None),
+        replace(FIELD, expires=-1),
+        replace(FIELD, expires=10**400),
+    ],
+    ids=["no binding", "data and a blob", "neither", "an end before time", "an end beyond numbers"],
 )
 def test_a_field_that_can_t_be_is_refused(field: HiddenField) -> None:
     """A slip of the pen is an error, and nothing is written."""
