@@ -24,6 +24,7 @@ _STRING: Final = b"\x04"
 _TYPE: Final = 0x07
 _KEYED: Final = 0x20
 _BEHIND: Final = 0x80
+_BYTES: Final = [bytes((value,)) for value in range(256)]
 
 
 class MapOf(dict[str, Any]):
@@ -95,10 +96,10 @@ class _Items:
         """
         kind = _KINDS.get(type(value))
         if kind is None:
-            self.encoded.append(bytes((_VALUES | flags,)) + place + b"\x01" + _any(value))
+            self.encoded.append(_BYTES[_VALUES | flags] + place + b"\x01" + _any(value))
             self.clock += 1
             return
-        self.encoded.append(bytes((_TYPE | flags,)) + place + kind)
+        self.encoded.append(_BYTES[_TYPE | flags] + place + kind)
         inside = b"\x00" + self._client + _number(self.clock)
         self.clock += 1
         if kind == b"\x01":
@@ -121,13 +122,10 @@ class _Items:
 
 def _number(value: int) -> bytes:
     if value < 0x80:
-        return bytes((value,))
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(0x80 | value & 0x7F)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+        return _BYTES[value]
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    return bytes((value & 0x7F | 0x80,)) + _number(value >> 7)
 
 
 def _words(text: str) -> bytes:
