@@ -30,7 +30,7 @@ Place = int
 Bodies = dict[str, Json]
 T = TypeVar("T")
 
-PAGE: Final = 128
+PAGE: Final = 256
 """How many messages a page holds once it is packed."""
 LAST_SEQ: Final = (
     "select max((select coalesce(max(seq), 0) from updates where conversation = ?),"
@@ -148,7 +148,7 @@ class SqliteIndex:
                 return
             key = int(known[0])
             # A little of what optimizing would do to the whole search index.
-            execute("insert into found (found, rank) values ('merge', 256)")
+            execute("insert into found (found, rank) values ('merge', -512)")
             loose = execute(
                 "select pages.page from pages where pages.key = ? and pages.count < ? or pages.key = ? and"
                 " pages.count > (select count(*) from messages"
