@@ -21,12 +21,25 @@ from crdt_conv.message import Message
 from crdt_conv.node import Node
 
 
+class Listed(NamedTuple):
+    """What the list shows of a conversation besides times."""
+
+    title: str
+    forked_from: ConversationId | None = None
+
+
 class Row(NamedTuple):
-    """One update on its way into the log; ``origin`` is the peer it came from."""
+    """
+    One update on its way into the log.
+
+    ``origin`` is the peer it came from; ``listed`` what the list shows from now on,
+    where that is known already.
+    """
 
     conversation: ConversationId
     update: bytes
     origin: str | None = None
+    listed: Listed | None = None
 
 
 class ConversationInfo(NamedTuple):
@@ -88,6 +101,8 @@ class IndexChange:
     roots: Mapping[str, Json]
     quarantined: Mapping[str, str]
     tails: Mapping[str, Tail]
+    dropped: frozenset[str]
+    """Blobs that a message referred to and does not any more."""
     is_whole: bool
 
 
@@ -198,7 +213,7 @@ class Engine(Protocol):
     def has(self, conversation: str) -> bool:
         """Whether anything of this conversation is in the log."""
 
-    def describe(self, conversation: ConversationId, title: str, forked_from: ConversationId | None) -> None:
+    def describe(self, conversation: ConversationId, listed: Listed) -> None:
         """Keep what the list shows."""
 
     # Blobs

@@ -58,6 +58,7 @@ class Index:
         self._kept: dict[MessageId, Message] = {}
         self._places: dict[MessageId, int] = {}
         self._unsaved: set[MessageId] = set()
+        self._dropped: set[str] = set()
         self._is_whole = True
         self.quarantined: dict[str, str] = {}
         self.roots: dict[str, Json] = {name: {} for name in schema.SMALL_ROOTS}
@@ -116,8 +117,10 @@ class Index:
 
     def _settle_one(self, key: MessageId, written: Message | None, raw: Json) -> bool:
         message = written or self._parse(key, raw)
+        before = self.graph[key].blobs if key in self.graph else ()
         if message is None or not self.graph.add(message.node):
             return False
+        self._dropped.update(set(before) - set(message.blobs))
         self._note(message)
         return True
 
@@ -198,6 +201,7 @@ class Index:
             dict(self.roots),
             dict(self.quarantined),
             tails,
+            frozenset(self._dropped),
             self._is_whole,
         )
 
@@ -207,6 +211,7 @@ class Index:
     def saved(self) -> None:
         """Note that ``change`` was stored."""
         self._unsaved.clear()
+        self._dropped.clear()
         if len(self._kept) > KEPT:
             self._kept = dict(list(self._kept.items())[-KEPT:])
         self._is_whole = False

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from crdt_conv.engine import Engine, Row
+from crdt_conv.engine import Engine, Listed, Row
 from crdt_conv.errors import StoreError
 from crdt_conv.ids import ConversationId, now_ms
 from crdt_conv.store.compaction import compact_log
@@ -143,10 +143,12 @@ class EngineSuite:
             assert not engine.has("c")
             engine.append([Row(C, b"1")], at_ms=1000)
             engine.append([Row(D, b"1")], at_ms=2000)
-            engine.describe(C, "Trip", D)
+            engine.describe(C, Listed("Trip", D))
             assert [info.id for info in engine.conversations()] == [D, C]
             engine.append([Row(C, b"2")], at_ms=3000)
             assert engine.conversations()[0] == (C, "Trip", 1000, 3000, D)
+            engine.append([Row(D, b"2", None, Listed("Elsewhere"))], at_ms=4000)
+            assert engine.conversations()[0] == (D, "Elsewhere", 2000, 4000, None)
             assert engine.has("c")
 
     # Blobs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from crdt_conv.engine import IndexStore
+from crdt_conv.engine import IndexStore, Listed
 from crdt_conv.ids import ConversationId
 
 
@@ -25,9 +25,11 @@ class Indexed(Protocol):
 class UpdateLog(Protocol):
     """What a conversation needs of a store."""
 
-    def append(self, conversation: ConversationId, update: bytes, origin: str | None) -> int:
+    def append(
+        self, conversation: ConversationId, update: bytes, origin: str | None, listed: Listed | None = None
+    ) -> int:
         """
-        Make one update durable.
+        Make one update durable, and with it what the list shows, where that is known.
 
         Returns:
             Its sequence number.
@@ -42,7 +44,7 @@ class UpdateLog(Protocol):
     def discard(self, seq: int) -> None:
         """Take back an update that was never acknowledged, since no document can integrate it."""
 
-    def describe(self, conversation: ConversationId, title: str, forked_from: ConversationId | None) -> None:
+    def describe(self, conversation: ConversationId, listed: Listed) -> None:
         """Keep what the list of conversations shows."""
 
     def last_seq(self, conversation: ConversationId) -> int:

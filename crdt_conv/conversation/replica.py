@@ -12,7 +12,7 @@ index alone is enough to read messages, and may come from where it was stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -20,7 +20,7 @@ from crdt_conv.checks import check_text
 from crdt_conv.clock import HybridClock
 from crdt_conv.document import Changes, Document, is_panic
 from crdt_conv.encoding import Additions, MapOf
-from crdt_conv.engine import Tail
+from crdt_conv.engine import Listed, Tail
 from crdt_conv.errors import InvalidMessage, MalformedUpdate, StoreError
 from crdt_conv.fields import Json
 from crdt_conv.graph import Graph
@@ -76,14 +76,16 @@ class Replica:
             for node in self._index.graph:
                 self._clock.see(node.created)
             if stored is None:
+                self._describe()
                 self._log.changed(self, 0)
+                # Who received it may have ended before it was emptied.
+                self._sweep({node.id for node in self._index.graph if node.status == REDACTED})
         return self._index
 
     @property
     def title(self) -> str:
         """What people call it; may be empty."""
-        title = self.index.roots["meta"].get("title")
-        return title if isinstance(title, str) else ""
+        return _title(self.index.roots["meta"])
 
     @title.setter
     def title(self, title: str) -> None:
@@ -94,7 +96,10 @@ class Replica:
     @property
     def forked_from(self) -> ConversationId | None:
         """The conversation that this one was forked from, if it was."""
-        origin = self.index.roots["meta"].get("forked_from")
+        return self._origin(self.index.roots["meta"])
+
+    def _origin(self, meta: Json) -> ConversationId | None:
+        origin = meta.get("forked_from")
         # A fork that was merged back brings its own mark along.
         return ConversationId(origin) if isinstance(origin, str) and origin != self.id else None
 
@@ -181,7 +186,7 @@ class Replica:
                 yield document
             if not changes.update:
                 return
-            self._seq = self._log.append(self.id, changes.update, None)
+            self._seq = self._log.append(self.id, changes.update, None, self._listed(changes, document))
             index.settle(changes, document)
         except BaseException as error:
             self._forget()
@@ -191,7 +196,7 @@ class Replica:
             raise told from error
         finally:
             self._is_writing = False
-        self._announce(changes, self._seq, None)
+        self._announce(changes, self._seq, None, is_listed=True)
 
     def _add(self, entries: Mapping[str, MapOf], written: Sequence[Message]) -> None:
         """
@@ -217,11 +222,23 @@ class Replica:
         ids = {message.id for message in written}
         changes = Changes(update, messages=ids, written={message.id: message for message in written})
         index.settle(changes, self)
-        self._announce(changes, self._seq, None)
+        self._announce(changes, self._seq, None, is_listed=True)
 
     def _check_not_writing(self) -> None:
         if self._is_writing:
             raise InvalidMessage("a change of this conversation is being made already: make them one")
+
+    def _listed(self, changes: Changes, document: Document) -> Listed | None:
+        """Return what the list is to show, where a change of ours is about that."""
+        if "meta" not in changes.roots:
+            return None
+        meta = document.read("meta")
+        return Listed(_title(meta), self._origin(meta))
+
+    def _describe(self) -> None:
+        # Only for the list, and written again when next opened: what is durable is told all the same.
+        with suppress(StoreError):
+            self._log.describe(self.id, Listed(self.title, self.forked_from))
 
     def next_created(self) -> int:
         """Return a ``created`` in milliseconds that is behind nothing seen."""
@@ -287,7 +304,7 @@ class Replica:
         self._seq = max(self._seq, seq)
         changes.update = update
         self._announce(changes, seq, origin)
-        self._sweep(changes)
+        self._sweep(changes.messages)
 
     def _apply(self, document: Document, update: bytes, seq: int) -> Changes:
         index = self.index
@@ -309,7 +326,7 @@ class Replica:
         messages = self.index.differs(before)
         return Changes(messages=messages, runs=set(self.document.read("runs")), roots={"meta"})
 
-    def _sweep(self, changes: Changes) -> None:
+    def _sweep(self, changed: Iterable[MessageId]) -> None:
         """Do what must follow a change from elsewhere; see ``Writing``."""
 
     @property
@@ -331,15 +348,13 @@ class Replica:
         """Call ``callback``, which must not raise, for every durable change; returns the way to stop it."""
         return self._subscribers.add(callback)
 
-    def _announce(self, changes: Changes, seq: int, origin: str | None) -> None:
+    def _announce(self, changes: Changes, seq: int, origin: str | None, *, is_listed: bool = False) -> None:
         graph = self.graph
         for message_id in changes.messages:
             if message_id in graph:
                 self._clock.see(graph[message_id].created)
-        if "meta" in changes.roots:
-            # Only for the list, and written again with the next change: what is durable is told all the same.
-            with suppress(StoreError):
-                self._log.describe(self.id, self.title, self.forked_from)
+        if "meta" in changes.roots and not is_listed:
+            self._describe()
         self._log.changed(self, seq)
         change = Change(
             self.id,
@@ -351,6 +366,11 @@ class Replica:
             frozenset(m for m in changes.messages if m in graph and graph[m].status == REDACTED),
         )
         self._subscribers.tell(change)
+
+
+def _title(meta: Json) -> str:
+    title = meta.get("title")
+    return title if isinstance(title, str) else ""
 
 
 def _foreign(error: BaseException) -> BaseException:

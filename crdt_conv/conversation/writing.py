@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from pycrdt import Array
 from crdt_conv import redaction, schema
 from crdt_conv.checks import check_branch, check_text
 from crdt_conv.conversation.reading import Reading
-from crdt_conv.document import Changes, Document, shared
+from crdt_conv.document import Document, shared
 from crdt_conv.encoding import MapOf
 from crdt_conv.errors import InvalidMessage, StoreError
 from crdt_conv.fields import Json, plain
@@ -250,10 +250,10 @@ class Writing(Reading):
                 redaction.empty(document, message.id)
         return self.message(message.id)
 
-    def _sweep(self, changes: Changes) -> None:
+    def _sweep(self, changed: Iterable[MessageId]) -> None:
         """Empty again what was written into redacted messages by who had not heard of it."""
         graph = self.graph
-        touched = [m for m in changes.messages if m in graph and graph[m].status == REDACTED]
+        touched = [m for m in changed if m in graph and graph[m].status == REDACTED]
         left = [message_id for message_id in touched if redaction.has_rest(self.document, message_id)]
         # A reader can't, and whoever can will.
         with suppress(StoreError):

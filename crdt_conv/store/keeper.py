@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from crdt_conv.engine import Engine, IndexStore, LogSize, Row
+from crdt_conv.engine import Engine, IndexStore, Listed, LogSize, Row
 from crdt_conv.errors import StoreError, StoreReadOnly
 from crdt_conv.ids import ConversationId, now_ms
 from crdt_conv.store.blobs import collect_blobs
@@ -65,9 +65,11 @@ class Keeper:
         elif len(self._unsaved) > UNSAVED_CONVERSATIONS:
             self._save(next(iter(self._unsaved.values())))
 
-    def append(self, conversation: ConversationId, update: bytes, origin: str | None) -> int:
+    def append(
+        self, conversation: ConversationId, update: bytes, origin: str | None, listed: Listed | None = None
+    ) -> int:
         """Make one update durable; see ``UpdateLog``."""
-        return self.append_many([Row(conversation, update, origin)])[0]
+        return self.append_many([Row(conversation, update, origin, listed)])[0]
 
     def append_many(self, rows: Sequence[Row]) -> Sequence[int]:
         """
@@ -88,7 +90,12 @@ class Keeper:
         finally:
             for row in rows:
                 self._unapplied[row.conversation].discard(under_way)
-        self._note_growth(rows)
+        for row in rows:
+            if row.listed is not None:
+                self._note_origin(row.conversation, row.listed)
+        # They are durable: what is only counted may fail.
+        with suppress(StoreError):
+            self._note_growth(rows)
         return seqs
 
     def _check_writable(self) -> None:
@@ -120,11 +127,14 @@ class Keeper:
         for unapplied in tuple(self._unapplied.values()):
             unapplied.discard(seq)
 
-    def describe(self, conversation: ConversationId, title: str, forked_from: ConversationId | None) -> None:
+    def describe(self, conversation: ConversationId, listed: Listed) -> None:
         """Keep what ``list`` shows."""
-        if forked_from is not None:
-            self._origins()[conversation] = forked_from
-        self.engine.describe(conversation, title, forked_from)
+        self._note_origin(conversation, listed)
+        self.engine.describe(conversation, listed)
+
+    def _note_origin(self, conversation: ConversationId, listed: Listed) -> None:
+        if listed.forked_from is not None:
+            self._origins()[conversation] = listed.forked_from
 
     def last_seq(self, conversation: ConversationId) -> int:
         """Return the highest sequence number of a conversation, 0 without any."""

@@ -7,13 +7,14 @@ ends; the owner's file is only for people and for finding the daemon.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from crdt_conv.errors import StoreLocked, StoreMissing, StoreOwner, StoreReadOnly
+from crdt_conv.errors import StoreError, StoreFull, StoreLocked, StoreMissing, StoreOwner, StoreReadOnly
 
 
 class WriterLock:
@@ -41,22 +42,37 @@ class WriterLock:
         except Timeout:
             raise StoreLocked(path, read_owner(path)) from None
         except OSError as error:
-            raise StoreReadOnly(f"can't write beside {path}: {error.strerror}") from error
-        self.publish("")
+            raise unwritable(path, error) from error
+        try:
+            self.publish("")
+        except OSError as error:
+            self.release()
+            raise unwritable(path, error) from error
 
     def publish(self, url: str) -> None:
         """Tell other processes where to reach the holder."""
         owner = {"pid": os.getpid(), "program": self._program, "url": url}
         file = _owner_file(self._path)
         draft = file.with_name(f"{file.name}.new")
-        draft.write_text(json.dumps(owner))
-        draft.replace(file)
+        try:
+            draft.write_text(json.dumps(owner))
+            draft.replace(file)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
 
     def release(self) -> None:
         """Give the lock back."""
         if self._lock.is_locked:
             _owner_file(self._path).unlink(missing_ok=True)
             self._lock.release()
+
+
+def unwritable(path: Path, error: OSError) -> StoreError:
+    """Return what people are told where the system refuses to write beside a store."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StoreFull(f"{path}: the disk is full; make room and try again")
+    return StoreReadOnly(f"can't write beside {path}: {error.strerror}")
 
 
 def read_owner(path: Path) -> StoreOwner | None:

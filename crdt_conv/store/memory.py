@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from crdt_conv.engine import ConversationInfo, IndexStore, LogSize, Row
+from crdt_conv.engine import ConversationInfo, IndexStore, Listed, LogSize, Row
 from crdt_conv.errors import StoreError
 from crdt_conv.ids import ConversationId, now_ms
 
@@ -54,6 +54,8 @@ class MemoryEngine:
                 known = self._conversations.get(row.conversation)
                 info = known or ConversationInfo(row.conversation, "", at_ms, at_ms)
                 self._conversations[row.conversation] = info._replace(updated=at_ms)
+                if row.listed is not None:
+                    self.describe(row.conversation, row.listed)
             return list(range(self._seq - len(rows) + 1, self._seq + 1))
 
     def read(self, conversation: ConversationId, after: int = 0) -> list[tuple[int, bytes]]:
@@ -111,12 +113,12 @@ class MemoryEngine:
         self._check_open()
         return conversation in self._conversations
 
-    def describe(self, conversation: ConversationId, title: str, forked_from: ConversationId | None) -> None:
+    def describe(self, conversation: ConversationId, listed: Listed) -> None:
         """Keep what the list shows."""
         with self._lock:
             known = self._conversations.get(conversation)
             if known is not None:
-                self._conversations[conversation] = known._replace(title=title, forked_from=forked_from)
+                self._conversations[conversation] = known._replace(**listed._asdict())
 
     # Blobs
 

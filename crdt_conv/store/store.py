@@ -15,7 +15,8 @@ from weakref import WeakValueDictionary
 
 from crdt_conv import schema
 from crdt_conv.conversation import Conversation
-from crdt_conv.engine import ConversationInfo, Engine, Found
+from crdt_conv.document import Document
+from crdt_conv.engine import ConversationInfo, Engine, Found, Listed
 from crdt_conv.errors import InvalidMessage, StoreError, UnknownConversation
 from crdt_conv.ids import ConversationId, new_id, now_ms
 from crdt_conv.message import Author
@@ -26,6 +27,7 @@ from crdt_conv.store.keeper import Keeper, erase_key
 from crdt_conv.store.lock import WriterLock
 from crdt_conv.store.sqlite.engine import SqliteEngine
 from crdt_conv.subscribers import Subscribers
+from crdt_conv.updates import merge_updates
 from crdt_conv.views import Change
 
 
@@ -135,7 +137,7 @@ class Store(Keeper):
         Raises:
             UnknownConversation: It is not here.
         """
-        if conversation_id not in self._live and not self.engine.has(conversation_id):
+        if not self.engine.has(conversation_id):
             raise UnknownConversation(conversation_id)
         return self.join(conversation_id)
 
@@ -171,11 +173,14 @@ class Store(Keeper):
         """
         original = self.open(conversation_id)
         fork = self.join(new_id())
-        fork.receive(original.encode())
-        with fork.writing() as document:
+        title = original.title if title is None else title
+        # As one update: a fork without its mark would be related to nothing.
+        document = Document([original.encode()])
+        with document.transaction() as changes:
             document.put("meta", "forked_from", original.id)
-            if title is not None:
-                document.put("meta", "title", title)
+            document.put("meta", "title", title)
+        update = merge_updates([original.encode(), changes.update])
+        fork.apply_logged(update, self.append(fork.id, update, None, Listed(title, original.id)))
         return fork
 
     def list(self) -> Sequence[ConversationInfo]:

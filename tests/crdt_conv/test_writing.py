@@ -20,6 +20,7 @@ from crdt_conv import (
     UnknownRun,
     new_part,
 )
+from crdt_conv.engine import Listed
 from tests.crdt_conv import handmade as by_hand
 from tests.replicas import replica, restarted, texts
 
@@ -82,7 +83,7 @@ def test_a_conversation_s_odd_name_is_an_error_of_ours(name: str) -> None:
 class ForgetfulStore(Store):
     """A store with room for an update, and none for what the list shows."""
 
-    def describe(self, conversation: ConversationId, title: str, forked_from: ConversationId | None) -> None:
+    def describe(self, conversation: ConversationId, listed: Listed) -> None:
         raise StoreFull("the disk is full")
 
 

@@ -43,34 +43,39 @@ class Connection:
         self._lock = threading.RLock()
         with self.border():
             self._connection = self._connect(read_only=read_only)
-            self.db = Database(self._connection)
-            self._migrate(read_only=read_only)
+            try:
+                self._prepare(read_only=read_only)
+            except BaseException:
+                # Not when the garbage collector comes: nobody else could open or unmount it till then.
+                self._connection.close()
+                raise
         self._is_open = True
 
     def _connect(self, *, read_only: bool) -> sqlite3.Connection:
         if self.is_memory:
-            return self._prepare(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
+            return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         file = Path(self.path).absolute()
         if read_only and not file.exists():
             raise StoreMissing(f"there is no store at {self.path}: 'conv new' makes one")
-        connection = sqlite3.connect(
+        return sqlite3.connect(
             f"{file.as_uri()}?mode={'ro' if read_only else 'rwc'}",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
             timeout=_SCHEMA_LOCK_S,
         )
-        return connection if read_only else self._prepare(connection)
 
-    @staticmethod
-    def _prepare(connection: sqlite3.Connection) -> sqlite3.Connection:
-        if connection.execute("pragma page_count").fetchone()[0] == 0:
-            # It takes effect only before anything is in the file.
-            connection.execute("pragma auto_vacuum = incremental")
-        connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = full")
-        connection.execute("pragma secure_delete = on")
-        return connection
+    def _prepare(self, *, read_only: bool) -> None:
+        execute = self._connection.execute
+        if not read_only:
+            if execute("pragma page_count").fetchone()[0] == 0:
+                # It takes effect only before anything is in the file.
+                execute("pragma auto_vacuum = incremental")
+            execute("pragma journal_mode = wal")
+            execute("pragma synchronous = full")
+            execute("pragma secure_delete = on")
+        self.db = Database(self._connection)
+        self._migrate(read_only=read_only)
 
     def _migrate(self, *, read_only: bool) -> None:
         ours = {migration.name for migration in migrations._migrations}  # noqa: SLF001 - no public list
@@ -180,6 +185,8 @@ _BY_CODE: dict[int, tuple[type[StoreError], str]] = {
         StoreFull,
         "the disk is full; what was acknowledged is safe, make room and try again",
     ),
+    # The shared memory beside the file could not grow.
+    sqlite3.SQLITE_IOERR_SHMSIZE: (StoreFull, "the disk is full; make room and try again"),
     sqlite3.SQLITE_READONLY: (
         StoreReadOnly,
         "it can't be written; look at the file's and the folder's rights",
@@ -198,6 +205,6 @@ _BY_CODE: dict[int, tuple[type[StoreError], str]] = {
 
 def _store_error(path: str | Path, error: sqlite3.Error) -> StoreError:
     code = getattr(error, "sqlite_errorcode", None)
-    # The low byte is the primary code, the rest says more of the same.
-    kind, text = _BY_CODE.get((code or 0) & 0xFF, (StoreError, str(error)))
+    # The low byte is the primary code, the rest mostly says more of the same.
+    kind, text = _BY_CODE.get(code or 0) or _BY_CODE.get((code or 0) & 0xFF, (StoreError, str(error)))
     return kind(f"{path}: {text}")

@@ -11,15 +11,17 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from crdt_conv.engine import ConversationInfo, LogSize, Row
-from crdt_conv.errors import StoreCorrupt
+from crdt_conv.engine import ConversationInfo, Listed, LogSize, Row
+from crdt_conv.errors import StoreCorrupt, StoreError
 from crdt_conv.ids import ConversationId, now_ms
 from crdt_conv.store.sqlite.connection import Connection
 from crdt_conv.store.sqlite.index import LAST_SEQ, SqliteIndex
 
 Execute = Callable[..., Any]
+
+_DESCRIBE: Final = "update conversations set title = ?, forked_from = ? where id = ?"
 
 
 class SqliteEngine:
@@ -51,11 +53,22 @@ class SqliteEngine:
 
     def append(self, rows: Sequence[Row], *, at_ms: int) -> list[int]:
         """Append updates in one transaction; see ``Engine``."""
+        touched = self._touched
+        try:
+            return self._append(rows, at_ms)
+        except StoreError:
+            # It did not happen: the next one writes the row of the list.
+            self._touched = touched
+            raise
+
+    def _append(self, rows: Sequence[Row], at_ms: int) -> list[int]:
         with self._writing() as execute:
             seqs = [self._insert(execute, row) for row in rows]
             for conversation in {row.conversation for row in rows}:
                 self._touch(execute, conversation, at_ms)
-        self._touched = rows[-1].conversation, at_ms
+            for row in rows:
+                if row.listed is not None:
+                    execute(_DESCRIBE, (*row.listed, row.conversation))
         return seqs
 
     def _touch(self, execute: Execute, conversation: ConversationId, at_ms: int) -> None:
@@ -67,6 +80,7 @@ class SqliteEngine:
                 " on conflict (id) do update set updated = excluded.updated",
                 (conversation, at_ms, at_ms),
             )
+            self._touched = conversation, at_ms
 
     @staticmethod
     def _insert(execute: Execute, row: Row) -> int:
@@ -167,13 +181,10 @@ class SqliteEngine:
         """Whether anything of this conversation is in the log."""
         return bool(self._rows("select 1 from conversations where id = ?", conversation))
 
-    def describe(self, conversation: ConversationId, title: str, forked_from: ConversationId | None) -> None:
+    def describe(self, conversation: ConversationId, listed: Listed) -> None:
         """Keep what the list shows."""
         with self._writing() as execute:
-            execute(
-                "update conversations set title = ?, forked_from = ? where id = ?",
-                (title, forked_from, conversation),
-            )
+            execute(_DESCRIBE, (*listed, conversation))
 
     # Blobs
 

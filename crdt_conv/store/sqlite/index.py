@@ -110,7 +110,7 @@ class SqliteIndex:
             for batch in _batches(entries, PAGE):
                 _write_page(execute, key, batch)
             _find_no_more(execute, key, old)
-            _let_go(execute, _dropped_blobs(old, change))
+            _let_go(execute, change.dropped | _dropped_blobs(old, change))
             for place, message in zip(change.places, change.messages, strict=True):
                 text = searchable(message)
                 if text:
@@ -308,7 +308,7 @@ def _dropped_blobs(old: dict[Place, Message], change: IndexChange) -> set[str]:
     return {blob for place, message in old.items() for blob in set(message.blobs) - now.get(place, set())}
 
 
-def _let_go(execute: Execute, blobs: set[str]) -> None:
+def _let_go(execute: Execute, blobs: frozenset[str]) -> None:
     """Mark blobs that nobody is about to refer to, so that the next collection takes them."""
     if blobs:
         wanted = json.dumps(sorted(blobs))

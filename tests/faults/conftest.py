@@ -1,0 +1,17 @@
+"""What the fault tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.runs import Children
+
+
+@pytest.fixture(scope="session")
+def children() -> Iterator[Children]:
+    """Return the way to run the workload in processes of its own."""
+    children = Children()
+    yield children
+    children.close()
