@@ -67,14 +67,17 @@ class Document:
 
         An update that can't be integrated is left out and counted in ``refused``.
         """
-        self._ydoc: Doc[Any] = Doc()
-        self._yroots = {name: self._root(name) for name in schema.ROOTS}
+        self._begin()
         self._own: list[bytes] = []
         self._pending: list[bytes] = []
         self._changes = Changes()
         self.refused = 0
         self._load(updates)
         self._observe()
+
+    def _begin(self) -> None:
+        self._ydoc: Doc[Any] = Doc()
+        self._yroots = {name: self._root(name) for name in schema.ROOTS}
 
     def _root(self, name: str) -> Map[Any]:
         root: Map[Any] = self._ydoc.get(name, type=Map)
@@ -109,12 +112,15 @@ class Document:
 
     def _load(self, updates: Iterable[bytes]) -> None:
         log = list(updates)
-        with self._doc.transaction():
-            for update in log:
-                try:
-                    self._doc.apply_update(update)
-                except (ValueError, RuntimeError):
-                    self.refused += 1
+        try:
+            self._apply_all(log)
+        except BaseException as error:
+            if not is_panic(error):
+                raise
+            # pycrdt panics over a client without structs, among others; merging leaves such things out.
+            log = [_merged_alone(update) for update in log]
+            self._begin()
+            self._apply_all(log)
         state_vector = self.state_vector
         clocks = read_state_vector(state_vector)
         if any(self._waits(update, state_vector, clocks) for update in _bundles(log)):
@@ -124,6 +130,15 @@ class Document:
             with suppress(ValueError, RuntimeError):
                 self._doc.apply_update(merge_updates(self._pending))
             self._keep_pending(self._pending)
+
+    def _apply_all(self, log: list[bytes]) -> None:
+        self.refused = 0
+        with self._ydoc.transaction():
+            for update in log:
+                try:
+                    self._ydoc.apply_update(update)
+                except (ValueError, RuntimeError):
+                    self.refused += 1
 
     def apply(self, update: bytes) -> Changes | None:
         """
@@ -340,6 +355,13 @@ def _bundles(log: list[bytes]) -> Iterator[bytes]:
         yield merge_updates(small)
     except MalformedUpdate:
         yield merge_updates([update for update in small if _is_update(update)])
+
+
+def _merged_alone(update: bytes) -> bytes:
+    try:
+        return merge_updates([update])
+    except MalformedUpdate:
+        return update
 
 
 def _is_update(update: bytes) -> bool:

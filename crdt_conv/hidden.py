@@ -137,6 +137,9 @@ def hidden_json(field: HiddenField) -> dict[str, Any]:
         raise InvalidMessage(f"no binding {field.binding!r}: it is self, prefix or server")
     if (field.data is None) == (field.blob is None):
         raise InvalidMessage("a hidden field has either data or a blob")
+    for name, time in (("created", field.created), ("expires", field.expires)):
+        if time is not None and not 0 <= time < 2**53:
+            raise InvalidMessage(f"{name!r} is no time in milliseconds")
     if not isinstance(field.data, bytes) and not is_exact(field.data):
         raise InvalidMessage("a document does not keep this data exactly: give it as bytes, or as JSON text")
     values = {name: getattr(field, name) for name in field.__slots__}
