@@ -10,7 +10,9 @@ double, so whoever needs a JSON text exactly hands it over as ``str`` or
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -35,7 +37,7 @@ class HiddenField:
     belongs to, or nothing for the whole message; ``binding`` what makes it valid:
     ``self``, ``prefix`` (behind the request with the digest ``prefix``) or
     ``server`` (a name for state that ``endpoint`` may lose). ``data`` is nothing
-    where ``blob``, a SHA-256, stands for it.
+    where ``blob``, a SHA-256, stands for it; ``encoding`` is ``utf-8`` where that was a text.
     """
 
     provider: str
@@ -48,6 +50,7 @@ class HiddenField:
     endpoint: str | None = None
     prefix: str | None = None
     blob: str | None = None
+    encoding: str | None = None
     created: int = 0
     expires: int | None = None
 
@@ -60,7 +63,13 @@ class HiddenField:
 
     def with_data(self, get_blob: Callable[[str], bytes | None]) -> HiddenField:
         """Return this field with its blob's bytes as data, where there is a blob and it is here."""
-        return self if self.blob is None else replace(self, data=get_blob(self.blob))
+        data = get_blob(self.blob) if self.blob is not None else None
+        if data is None:
+            return self
+        # A stranger's blob may be no text: then it is bytes.
+        with suppress(UnicodeDecodeError):
+            return replace(self, data=data.decode() if self.encoding == "utf-8" else data)
+        return replace(self, data=data)
 
 
 class Validity(NamedTuple):
@@ -142,6 +151,8 @@ def hidden_json(field: HiddenField) -> dict[str, Any]:
             raise InvalidMessage(f"{name!r} is no time in milliseconds")
     if not isinstance(field.data, bytes) and not is_exact(field.data):
         raise InvalidMessage("a document does not keep this data exactly: give it as bytes, or as JSON text")
+    if not isinstance(field.data, bytes | str | None) and len(json.dumps(field.data)) > BLOB_FROM:
+        raise InvalidMessage("the JSON of a hidden field is over 64 KiB: give it as bytes, or as JSON text")
     values = {name: getattr(field, name) for name in field.__slots__}
     return {key: value for key, value in values.items() if value is not None}
 
@@ -167,6 +178,7 @@ def parse_hidden(raw: object) -> HiddenField:
         endpoint=fields.optional("endpoint", str),
         prefix=fields.optional("prefix", str),
         blob=fields.optional("blob", str),
+        encoding=fields.optional("encoding", str),
         created=fields.milliseconds("created"),
         expires=expires,
     )

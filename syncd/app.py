@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 from starlette.applications import Starlette
@@ -59,6 +59,9 @@ class Hub:
         while True:
             await anyio.sleep(self._sweep_s)
             self.rooms.sweep(time.monotonic())
+            # Derived: who reads or searches beside us finds it, and after a crash less is made anew.
+            with suppress(StoreError):
+                self.store.flush()
 
 
 def create_app(hub: Hub, token: str) -> Starlette:

@@ -207,8 +207,13 @@ class Writing(Reading):
 
     def _stored_field(self, field: HiddenField) -> HiddenField:
         created = field.created or self.next_created()
-        if isinstance(field.data, bytes) and len(field.data) > BLOB_FROM:
-            return replace(field, data=None, blob=self._log.put_blob(field.data), created=created)
+        data, encoding = field.data, None
+        if isinstance(data, str) and len(data) * 4 > BLOB_FROM:
+            check_text(data)
+            data, encoding = data.encode(), "utf-8"
+        if isinstance(data, bytes) and len(data) > BLOB_FROM:
+            blob = self._log.put_blob(data)
+            return replace(field, data=None, blob=blob, encoding=encoding, created=created)
         return replace(field, created=created)
 
     def strip(self, where: Callable[[HiddenField], bool] | None = None) -> int:

@@ -214,6 +214,9 @@ class Store(Keeper):
             conversation: Only in this one.
             marks: Put around what was found, in the snippet.
 
+        Of a store that is open for reading only, what its writer has stored in the
+        index is searched: all but the last few messages.
+
         Raises:
             StoreError: This store keeps no index, or can't be read.
 

@@ -210,6 +210,21 @@ def test_what_is_over_64_kib_is_a_blob(size: int, *, is_blob: bool, later: bool)
     assert conversation.message(sealed).blobs == ((field.blob,) if is_blob else ())
 
 
+@pytest.mark.parametrize("text", ["x" * (BLOB_FROM + 1), "é" * (BLOB_FROM // 2 + 1)])
+def test_a_text_over_64_kib_comes_back_as_text(text: str) -> None:
+    """A long JSON text is a blob, and the same text when it is read."""
+    conversation = replica()
+    message = conversation.append("assistant", "Rome.", hidden=[replace(FIELD, data=text)])
+    (field,) = conversation.hidden(message.id)
+    assert (field.data == text, field.blob is not None) == (True, True)
+
+
+def test_json_over_64_kib_is_refused_with_advice() -> None:
+    """A value that large is handed over as text, which is said."""
+    with pytest.raises(InvalidMessage, match="as JSON text"):
+        replica().append("assistant", "Rome.", hidden=[replace(FIELD, data=["x" * BLOB_FROM])])
+
+
 def test_a_blob_that_is_elsewhere_has_no_data() -> None:
     """On a device that has only the document the field is there, and may not be sent."""
     conversation = replica()

@@ -55,12 +55,17 @@ def m001_log(db: Database) -> None:
         db.execute(statement)
 
 
+def _crc32(data: bytes) -> int:
+    return zlib.crc32(data)
+
+
 @migrations()
 def m002_core(db: Database) -> None:
     """Checksums, snapshots, blobs, and the stored index with its full-text search."""
     db.execute("alter table updates add column crc integer not null default 0")
-    for seq, data in db.execute("select seq, data from updates").fetchall():
-        db.execute("update updates set crc = ? where seq = ?", (zlib.crc32(data), seq))
+    # In SQLite, update by update: a log may be larger than memory.
+    db.register_function(_crc32)
+    db.execute("update updates set crc = _crc32(data)")
     db.execute("alter table conversations add column forked_from text")
     for statement in (
         """create table snapshots (
