@@ -1,0 +1,151 @@
+"""Snapshots in the place of the log: by themselves, and without losing anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pycrdt import Array, Doc, Map
+
+from crdt_conv import Conversation, HiddenField, Store, StoreReadOnly, UnknownConversation
+from crdt_conv.store.compaction import LEAST_BYTES, is_due
+from tests.crdt_conv import handmade as by_hand
+from tests.replicas import copy_of, replica, restarted
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Return a store in a file."""
+    return Store(tmp_path / "chats.db", name="ann")
+
+
+def story(conversation: Conversation) -> None:
+    """Write a fork, a merge, a stream, a run's worth of everything that may be lost."""
+    first = conversation.append("user", "one", hidden=[HiddenField("p", "p", "sealed", b"x")])
+    conversation.append("user", "aside", branch="plan", parents=[first.id])
+    writer = conversation.stream()
+    for token in ("to", "ken", "s"):
+        writer.write(token)
+    writer.finish(usage={"output": 3})
+    conversation.merge("plan")
+    conversation.set_draft("unsent")
+    conversation.strip()
+
+
+def test_nothing_is_lost(store: Store) -> None:
+    """The document is the same before and after, in memory, from the snapshot, and for another replica."""
+    with store:
+        conversation = store.create("Trip")
+        story(conversation)
+        before = (conversation.log(), conversation.drafts, conversation.state_vector)
+        (done,) = store.compact()
+        assert (done.reason, done.after.rows, done.before.rows > 5) == ("", 0, True)
+        for reader in (conversation, restarted(conversation), copy_of(conversation)):
+            assert (reader.log(), reader.drafts, reader.state_vector) == before
+
+
+def test_what_is_unknown_is_kept(store: Store) -> None:
+    """Unknown roots, keys and quarantined entries of strangers stand in the snapshot."""
+    doc: Doc[Map[object]] = Doc()
+    doc.get("messages", type=Map)["bad"] = Map({"role": 5, "mood": "sour"})
+    doc.get("elsewhere", type=Map)["x"] = Array([1, 2])
+    with store:
+        conversation = store.join("c")
+        conversation.receive(doc.get_update())
+        store.compact()
+        copy: Doc[Map[object]] = Doc()
+        copy.apply_update(store.read(conversation.id)[0][1])
+        assert copy.get("messages", type=Map).to_py() == {"bad": {"role": 5, "mood": "sour"}}
+        assert copy.get("elsewhere", type=Map).to_py() == {"x": [1, 2]}
+
+
+def test_writing_goes_on_behind_a_snapshot(store: Store) -> None:
+    """The live conversation and one that is read anew agree after more was written."""
+    with store:
+        conversation = store.create()
+        for number in range(3):
+            conversation.append("user", str(number))
+            store.compact()
+        conversation.stream().write("more")
+        assert restarted(conversation).log() == conversation.log()
+        assert len(store.read(conversation.id)) == 3
+
+
+def test_a_gap_is_left_as_it_is(store: Store) -> None:
+    """A log in which an update waits for another is not replaced; when the gap closes, it is."""
+    one = replica()
+    updates: list[bytes] = []
+    one.subscribe(lambda change: updates.append(change.update))
+    for text in ("one", "two", "three"):
+        one.append("user", text)
+    with store:
+        conversation = store.join("c")
+        conversation.receive(updates[2])
+        assert "waits" in store.compact()[0].reason
+        for update in (updates[0], updates[1]):
+            conversation.receive(update)
+        assert (store.compact()[0].reason, restarted(conversation).log()) == ("", one.log())
+
+
+def test_a_delete_that_waits_is_not_lost(store: Store) -> None:
+    """A pending delete keeps the log from being replaced, since a snapshot would drop it."""
+    with store:
+        conversation = store.join("c")
+        conversation.receive(by_hand.only_deletes(by_hand.deletion(7, (0, 3))))
+        assert "waits" in store.compact()[0].reason
+        conversation.receive(by_hand.entry(7, "m"))
+        assert (store.compact()[0].reason, len(restarted(conversation))) == ("", 0)
+
+
+def test_a_log_is_compacted_by_itself(store: Store) -> None:
+    """A conversation that is streamed token by token stays within a small factor of its document."""
+    with store:
+        conversation = store.create()
+        writer = conversation.stream()
+        for number in range(3000):
+            writer.write(f"token {number} ")
+        writer.finish()
+        store._compactor.wait()
+        size = store.engine.size(conversation.id)
+        assert (size.snapshot > 0, is_due(size), size.rows < 3000) == (True, False, True)
+        assert restarted(conversation).log() == conversation.log()
+
+
+def test_small_logs_are_left_alone() -> None:
+    """Below 64 KiB, and below half of the snapshot, there is nothing to gain."""
+    size = Store(":memory:").engine.size("nobody")  # type: ignore[arg-type]
+    assert not is_due(size._replace(updates=LEAST_BYTES))
+    assert is_due(size._replace(updates=LEAST_BYTES + 1))
+    assert not is_due(size._replace(snapshot=1_000_000, updates=500_000))
+
+
+def test_the_file_shrinks(store: Store) -> None:
+    """What compaction frees is given back to the disk, the write-ahead log with it."""
+    with store:
+        conversation = store.create()
+        writer = conversation.stream()
+        for number in range(1500):
+            writer.write(f"token {number} ")
+        files = Path(store.path).parent
+        before = sum(file.stat().st_size for file in files.iterdir())
+        store.compact()
+        assert sum(file.stat().st_size for file in files.iterdir()) < before / 3
+
+
+def test_a_reader_sees_all_while_it_is_compacted(store: Store) -> None:
+    """A process that reads beside the writer has the log or its snapshot, never a part."""
+    with store:
+        conversation = store.create("Trip")
+        story(conversation)
+        with Store(store.path, read_only=True) as reader:
+            assert reader.open(conversation.id).log() == conversation.log()
+            store.compact()
+            assert restarted(reader.open(conversation.id)).log() == conversation.log()
+            with pytest.raises(StoreReadOnly):
+                reader.compact()
+
+
+def test_an_unknown_conversation_is_named(store: Store) -> None:
+    """Only what is here can be compacted."""
+    with store, pytest.raises(UnknownConversation):
+        store.compact("nobody")
