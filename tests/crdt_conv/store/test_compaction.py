@@ -10,7 +10,7 @@ from pycrdt import Array, Doc, Map
 from crdt_conv import Conversation, HiddenField, Store, StoreReadOnly, UnknownConversation
 from crdt_conv.store.compaction import LEAST_BYTES, is_due
 from tests.crdt_conv import handmade as by_hand
-from tests.replicas import copy_of, replica, restarted
+from tests.replicas import copy_of, replica, restarted, sqlite_of
 
 
 @pytest.fixture
@@ -130,6 +130,7 @@ def test_the_file_shrinks(store: Store) -> None:
         before = sum(file.stat().st_size for file in files.iterdir())
         store.compact()
         assert sum(file.stat().st_size for file in files.iterdir()) < before / 3
+        assert sqlite_of(store).execute("pragma freelist_count").fetchone() == (0,)
 
 
 def test_a_reader_sees_all_while_it_is_compacted(store: Store) -> None:

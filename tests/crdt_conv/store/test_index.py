@@ -148,7 +148,8 @@ def test_little_stays_in_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             conversation.append("user", str(number))
         store.flush()
         assert len(conversation.index._kept) <= 16 + keeper.UNSAVED_MESSAGES
-        assert [message.text for message in conversation.log().messages] == [str(n) for n in range(300)]
+        one_by_one = [conversation.message(node.id).text for node in conversation.graph]
+        assert one_by_one == [message.text for message in conversation.log().messages]
         assert len(conversation.index._kept) <= 16 + keeper.UNSAVED_MESSAGES
 
 
