@@ -19,9 +19,9 @@ from crdt_conv.engine import Engine, LogSize
 from crdt_conv.errors import CrdtConvError
 from crdt_conv.ids import ConversationId
 
-LEAST_BYTES: Final = 64 * 1024
+LEAST_BYTES: Final = 128 * 1024
 """A log behind a snapshot that is smaller than this is left alone."""
-SHARE: Final = 0.5
+SHARE: Final = 1.0
 """How large, against the snapshot, the log behind it gets before it is compacted."""
 
 
