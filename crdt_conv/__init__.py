@@ -29,6 +29,8 @@ from crdt_conv.ids import ConversationId, MessageId, RunId, new_id
 from crdt_conv.message import MAIN, Author, Message, Part
 from crdt_conv.run import Run, Target
 from crdt_conv.store import MemoryEngine, Store
+from crdt_conv.store.sqlite.upkeep import Recovery, recover
+from crdt_conv.store.upkeep import Damage
 from crdt_conv.verify import Problem
 from crdt_conv.views import Branch, Change, Log
 from crdt_conv.writer import MessageWriter, new_part
@@ -42,6 +44,7 @@ __all__ = [
     "ConversationId",
     "ConversationInfo",
     "CrdtConvError",
+    "Damage",
     "Destination",
     "Found",
     "HiddenField",
@@ -54,6 +57,7 @@ __all__ = [
     "MessageWriter",
     "Part",
     "Problem",
+    "Recovery",
     "Run",
     "RunId",
     "Store",
@@ -74,5 +78,6 @@ __all__ = [
     "Validity",
     "new_id",
     "new_part",
+    "recover",
     "validity",
 ]

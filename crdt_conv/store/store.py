@@ -26,6 +26,7 @@ from crdt_conv.store.family import family_of, same_redactions
 from crdt_conv.store.keeper import Keeper, erase_key
 from crdt_conv.store.lock import WriterLock
 from crdt_conv.store.sqlite.engine import SqliteEngine
+from crdt_conv.store.upkeep import Damage, backup, check
 from crdt_conv.subscribers import Subscribers
 from crdt_conv.updates import merge_updates
 from crdt_conv.views import Change
@@ -287,6 +288,54 @@ class Store(Keeper):
         done = [self._compact(conversation) for conversation in chosen]
         collect_blobs(self.engine, at_ms=now_ms())
         return done
+
+    def backup(self, target: str | Path, progress: Callable[[int, int], None] | None = None) -> None:
+        """
+        Copy the whole store as it is now into a new file, while writes go on.
+
+        Args:
+            target: The new file; there is nothing under this name before it is complete and on disk.
+            progress: Is told how many pages are copied, of how many.
+
+        Raises:
+            StoreFull: The disk of ``target`` is full.
+            StoreError: ``target`` is there already or can't be written, or this store can't be read.
+        """
+        if not isinstance(self.engine, SqliteEngine):
+            raise StoreError("this store is no file of ours: its engine has its own way to copy it")
+        backup(self.engine, Path(target), progress)
+
+    def check(self, progress: Callable[[int, int], None] | None = None) -> Sequence[Damage]:
+        """
+        Read every byte of the store as it is now, while writes go on, and say what is wrong.
+
+        Nothing is changed. What is canonical is saved by ``recover``; a damaged index is made
+        anew by ``clear_index`` and ``reindex``.
+
+        Args:
+            progress: Is told how many steps are done, of how many: conversations and blobs, mostly.
+
+        Raises:
+            StoreError: The store is closed, or its disk does not answer.
+        """
+        return check(self.engine, progress)
+
+    def clear_index(self) -> None:
+        """
+        Throw away what is stored of all conversations besides their logs; ``reindex`` makes it anew.
+
+        Raises:
+            StoreError: The file can't be written, or is so damaged that only ``recover`` helps.
+        """
+        self._check_writable()
+        index = self.index()
+        if index is not None:
+            self._compactor.wait()
+            index.clear()
+            self._unsaved.clear()
+            for conversation in tuple(self._live.values()):
+                # What it takes for stored is not any more.
+                conversation._forget()  # noqa: SLF001 - read again from its log, like after a failed write
 
     def _follow_redactions(self, change: Change) -> None:
         """Carry redactions between a conversation and its forks, and have them erased."""
