@@ -13,11 +13,13 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 from crdt_conv.bodies import body_of, message_of, searchable
 from crdt_conv.engine import Found, IndexChange, StoredIndex, Tail
+from crdt_conv.errors import StoreCorrupt
 from crdt_conv.fields import Json
 from crdt_conv.ids import ConversationId, MessageId
 from crdt_conv.message import Message
@@ -71,18 +73,18 @@ class SqliteIndex:
 
     def load(self, conversation: ConversationId) -> StoredIndex | None:
         """Return the index, if there is one and it is as new as the log."""
-        with self._connection.reading() as execute:
+        with _readable(conversation), self._connection.reading() as execute:
             head = _current(execute, conversation)
             if head is None:
                 return None
             key, roots, quarantined, _, seq = head
             rows = execute(_ALL, (key,)).fetchall()
-        nodes, contents = [_node(row) for row in rows], [row[9] for row in rows]
-        return StoredIndex(seq, nodes, contents, json.loads(roots), json.loads(quarantined))
+            nodes, contents = [_node(row) for row in rows], [row[9] for row in rows]
+            return StoredIndex(seq, nodes, contents, json.loads(roots), json.loads(quarantined))
 
     def tail(self, conversation: ConversationId, branch: str) -> tuple[Tail, dict[Place, Message]] | None:
         """Return the end of a branch and its messages, where the index is as new as the log and has it."""
-        with self._connection.reading() as execute:
+        with _readable(conversation), self._connection.reading() as execute:
             head = _current(execute, conversation)
             stored = json.loads(head[3]).get(branch) if head is not None else None
             if head is None or stored is None:
@@ -93,11 +95,11 @@ class SqliteIndex:
 
     def messages(self, conversation: ConversationId, places: Sequence[int]) -> list[Message]:
         """Return the messages in some places, in their order."""
-        with self._connection.reading() as execute:
+        with _readable(conversation), self._connection.reading() as execute:
             key = _key(execute, conversation)
             rows = execute(_SOME, (key, json.dumps(places))).fetchall()
             messages = _messages(execute, key, rows)
-        return [messages[place] for place in places]
+            return [messages[place] for place in places]
 
     # Writing
 
@@ -227,6 +229,18 @@ class SqliteIndex:
         name = execute("select conversation from indexes where key = ?", (key,)).fetchone()[0]
         rows = execute(_SOME, (key, json.dumps([place]))).fetchall()
         return ConversationId(name), _messages(execute, key, rows)[place]
+
+
+@contextmanager
+def _readable(conversation: str) -> Iterator[None]:
+    """Let a damaged index be an error of ours, which says what to do: it has no checksum, being derived."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, zlib.error) as error:
+        raise StoreCorrupt(
+            f"the stored index of conversation {conversation} is damaged:"
+            " Store.clear_index() throws it away, and it is made anew"
+        ) from error
 
 
 def _current(execute: Execute, conversation: ConversationId) -> tuple[int, str, str, str, int] | None:

@@ -102,7 +102,7 @@ async def test_an_answer_redacted_on_its_way_stays_empty(store: Store, conversat
         requested = conversation.runs.request(TARGET)
         await adapter.is_paused.wait()
         with anyio.fail_after(10):
-            while not (output := conversation.runs[requested.id].outputs):
+            while not (output := conversation.runs[requested.id].outputs):  # noqa: ASYNC110 - it has no event
                 await anyio.sleep(0.01)
         conversation.redact(output[0])
         adapter.release.set()
