@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from crdt_conv import Change, Conversation, HiddenField, Message, MessageWriter, Store
+from crdt_conv.document import Document
+from crdt_conv.schema import ROOTS
 from crdt_conv.updates import merge_updates
 from tests.properties.oracle import Oracle, Shown, View, Written
 from tests.replicas import replica
@@ -191,6 +193,15 @@ class Network(RuleBasedStateMachine):
         """Exchange by state vectors, in one direction: the line is cut before the other."""
         source, target = self.at(one % DEVICES), self.at(other % DEVICES)
         target.receive(source.encode(None if whole else target.state_vector), "network")
+
+    @rule(who=WHO)
+    def hand_on(self, who: int) -> None:
+        """What a document hands on is all that stands in its log, also what waits for something."""
+        conversation, late = self.at(who), self.waiting[who % DEVICES]
+        log = [update for _, update in self.store_of(conversation).read(conversation.id)]
+        handed_on, kept = Document([conversation.encode(), *late]), Document([*log, *late])
+        if not kept.is_pending:
+            assert [handed_on.read(root) for root in ROOTS] == [kept.read(root) for root in ROOTS]
 
     # Restarts
 

@@ -47,22 +47,19 @@ class Branches(Messages):
         self.entries[branch] += 1
         assert [head.id for head in conversation.heads(branch)] == [at]
 
-    @rule(who=WHO, branch=PICK)
-    def rename_branch(self, who: int, branch: int) -> None:
+    @rule(who=WHO, branch=PICK, is_renamed=st.booleans())
+    def describe_branch(self, who: int, branch: int, is_renamed: bool) -> None:  # noqa: FBT001
+        """Rename a branch, or put it away, or bring it back."""
         conversation, title = self.at(who), self.words()
         known = conversation.branch(self.branch_of(conversation, branch))
         self.note_description(conversation, known.name)
-        conversation.rename_branch(known.name, title)
-        self.titles.setdefault(known.name, Register(known.name)).write(title, known.title)
-
-    @rule(who=WHO, branch=PICK)
-    def archive_branch(self, who: int, branch: int) -> None:
-        conversation = self.at(who)
-        known = conversation.branch(self.branch_of(conversation, branch))
-        self.note_description(conversation, known.name)
-        conversation.archive_branch(known.name, archived=not known.is_archived)
-        register = self.archived.setdefault(known.name, Register(default=False))
-        register.write(not known.is_archived, known.is_archived)
+        if is_renamed:
+            conversation.rename_branch(known.name, title)
+            self.titles.setdefault(known.name, Register(known.name)).write(title, known.title)
+        else:
+            conversation.archive_branch(known.name, archived=not known.is_archived)
+            register = self.archived.setdefault(known.name, Register(default=False))
+            register.write(not known.is_archived, known.is_archived)
 
     def note_description(self, conversation: Conversation, branch: str) -> None:
         """Note that a branch is about to get its entry, if it has none."""
