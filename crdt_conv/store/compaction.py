@@ -9,6 +9,7 @@ a log with a gap is left as it is until the gap closes.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from crdt_conv.document import Document
 from crdt_conv.engine import Engine, LogSize
 from crdt_conv.errors import CrdtConvError
 from crdt_conv.ids import ConversationId
+
+_logger = logging.getLogger(__name__)
 
 LEAST_BYTES: Final = 128 * 1024
 """A log behind a snapshot that is smaller than this is left alone."""
@@ -98,8 +101,9 @@ class Compactor:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
 
     def _run(self) -> None:
         while True:
@@ -116,3 +120,6 @@ class Compactor:
                 self._compact(conversation)
             except CrdtConvError:
                 continue
+            except Exception as error:  # noqa: BLE001 - whoever waits for this thread must not wait for ever
+                # Its kind alone: a text may quote a conversation.
+                _logger.error("compaction of %s failed: %s", conversation, type(error).__name__)

@@ -163,10 +163,11 @@ def described(conversation: ConversationId, rows: Sequence[tuple[int, bytes]]) -
 
 
 def _index_damage(store: IndexStore, fresh: _Fresh) -> list[Damage]:
+    wrong: list[tuple[str, str]] = []
     try:
-        wrong = list(_differences(store, fresh))
+        wrong.extend(_differences(store, fresh))
     except UNREADABLE as error:
-        wrong = [("", f"it can't be read ({type(error).__name__})")]
+        wrong.append(("", f"it can't be read ({type(error).__name__})"))
     return [Damage("index", fresh.id, key, f"its stored index: {text}") for key, text in wrong]
 
 
@@ -365,8 +366,7 @@ class _Check:
                 found = _words(execute)
             expected = self._expected_words(names)
         except (*UNREADABLE, sqlite3.Error) as error:
-            text = f"full-text search can't be checked ({type(error).__name__})"
-            yield Damage("index", None, "search", text)
+            yield Damage("index", None, "search", f"search can't be checked ({type(error).__name__})")
             return
         for key in sorted(expected.keys() | found.keys()):
             if expected[key] != found[key]:

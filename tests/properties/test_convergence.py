@@ -96,8 +96,8 @@ class Replicas(Operations):
         for branch in first.branches:
             merged = [device.merge(branch) for device in (first, second)]
             assert merged[0] == merged[1]
-            for made in merged:
-                assert made is None or self.note(made)
+            if merged[0] is not None:
+                self.note(merged[0])
         exchange_all(self.documents)
         joined = {branch: first.append("user", "and so on", branch=branch) for branch in first.branches}
         # Nothing but a removal, of which no operation of anybody's tells.
@@ -228,7 +228,7 @@ def words_in(value: object) -> set[str]:
 
 TestReplicas = pytest.mark.timeout(120 * SCALE)(Replicas.TestCase)
 TestReplicas.settings = settings(
-    max_examples=80 * SCALE,
+    max_examples=50 * SCALE,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -73,7 +73,7 @@ class SqliteIndex:
 
     def load(self, conversation: ConversationId) -> StoredIndex | None:
         """Return the index, if there is one and it is as new as the log."""
-        with _readable(conversation), self._connection.reading() as execute:
+        with _readable(), self._connection.reading() as execute:
             head = _current(execute, conversation)
             if head is None:
                 return None
@@ -84,7 +84,7 @@ class SqliteIndex:
 
     def tail(self, conversation: ConversationId, branch: str) -> tuple[Tail, dict[Place, Message]] | None:
         """Return the end of a branch and its messages, where the index is as new as the log and has it."""
-        with _readable(conversation), self._connection.reading() as execute:
+        with _readable(), self._connection.reading() as execute:
             head = _current(execute, conversation)
             stored = json.loads(head[3]).get(branch) if head is not None else None
             if head is None or stored is None:
@@ -95,7 +95,7 @@ class SqliteIndex:
 
     def messages(self, conversation: ConversationId, places: Sequence[int]) -> list[Message]:
         """Return the messages in some places, in their order."""
-        with _readable(conversation), self._connection.reading() as execute:
+        with _readable(), self._connection.reading() as execute:
             key = _key(execute, conversation)
             rows = execute(_SOME, (key, json.dumps(places))).fetchall()
             messages = _messages(execute, key, rows)
@@ -232,14 +232,13 @@ class SqliteIndex:
 
 
 @contextmanager
-def _readable(conversation: str) -> Iterator[None]:
+def _readable() -> Iterator[None]:
     """Let a damaged index be an error of ours, which says what to do: it has no checksum, being derived."""
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, zlib.error) as error:
         raise StoreCorrupt(
-            f"the stored index of conversation {conversation} is damaged:"
-            " Store.clear_index() throws it away, and it is made anew"
+            "the stored index is damaged: Store.clear_index() throws it away, and it is made anew"
         ) from error
 
 
@@ -295,8 +294,9 @@ def _write_page(execute: Execute, key: int, batch: Sequence[tuple[Place, Message
 
 def _messages(execute: Execute, key: int, rows: Sequence[Sequence[Any]]) -> dict[Place, Message]:
     """Return the messages of some rows with their content."""
-    bodies = _read_pages(execute, key, {row[-1] for row in rows})
-    return {row[0]: message_of(_node(row), bodies[row[-1]][str(row[0])]) for row in rows}
+    with _readable():
+        bodies = _read_pages(execute, key, {row[-1] for row in rows})
+        return {row[0]: message_of(_node(row), bodies[row[-1]][str(row[0])]) for row in rows}
 
 
 def _read_pages(execute: Execute, key: int, pages: set[int]) -> dict[int, Bodies]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pycrdt import Array, Doc, Map
 
-from crdt_conv import Conversation, HiddenField, Store, StoreReadOnly, UnknownConversation
-from crdt_conv.store.compaction import LEAST_BYTES, is_due
+from crdt_conv import Conversation, ConversationId, HiddenField, Store, StoreReadOnly, UnknownConversation
+from crdt_conv.store.compaction import LEAST_BYTES, Compactor, is_due
 from crdt_conv.updates import read_state_vector
 from tests.crdt_conv import handmade as by_hand
 from tests.replicas import copy_of, replica, restarted, sqlite_of
@@ -116,6 +116,24 @@ def test_a_log_is_compacted_by_itself(store: Store) -> None:
         size = store.engine.size(conversation.id)
         assert (size.snapshot > 0, is_due(size), size.rows < 6000) == (True, False, True)
         assert restarted(conversation).log() == conversation.log()
+
+
+def test_an_error_nobody_foresaw_hangs_nobody() -> None:
+    """After a compaction that failed in its own way the next one is made, and waiting ends."""
+    done: list[str] = []
+
+    def compact(conversation: ConversationId) -> None:
+        done.append(conversation)
+        if conversation == "bad":
+            raise ZeroDivisionError
+
+    compactor = Compactor(compact)
+    compactor.add(ConversationId("bad"))
+    compactor.wait()
+    compactor.add(ConversationId("good"))
+    compactor.wait()
+    compactor.close()
+    assert done == ["bad", "good"]
 
 
 def test_small_logs_are_left_alone() -> None:

@@ -407,6 +407,40 @@ def test_a_check_names_what_is_wrong(
             assert list(store.check()) == []
 
 
+def test_a_check_names_each_row(path: Path) -> None:
+    """Of a log, exactly the updates are named that say something else, can't be read, or never were one."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        seqs = [str(row[0]) for row in connection.execute(f"select seq from updates {LOG} order by seq")]
+        connection.create_function("reworded", 1, lambda data: data.replace(b"about", b"above"))
+        connection.execute("update updates set data = reworded(data) where seq = ?", (seqs[3],))
+        connection.execute(flip("updates", "data", f"where seq = {seqs[5]}"))
+        changed = (b"\1\2", zlib.crc32(b"\1\2"), seqs[7])
+        connection.execute("update updates set data = ?, crc = ? where seq = ?", changed)
+    with Store(path, read_only=True) as store:
+        assert [(damage.what, damage.key) for damage in store.check()] == [
+            ("update", seqs[number]) for number in (3, 5, 7)
+        ]
+
+
+def test_a_check_compares_every_message(path: Path) -> None:
+    """A stored message that is missing, or has another author than in the document, is named by its id."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        last, *_ = connection.execute(f"select id from messages {KEY} order by place desc").fetchone()
+        others = [row[0] for row in connection.execute(f"select id from messages {KEY}") if row[0] != last]
+        # Neither is in any digest of the index, or found by any word.
+        connection.create_function("forged", 1, forged)
+        connection.execute(f"update pages set data = forged(data) {KEY}")
+        connection.execute(f"delete from messages {KEY} and id = ?", (last,))
+    with Store(path, read_only=True) as store:
+        named = {damage.key for damage in store.check() if damage.what == "index"}
+    assert {last, *others} <= named
+
+
+def forged(page: bytes) -> bytes:
+    """Return a page of the stored index whose messages somebody else wrote."""
+    return zlib.compress(zlib.decompress(page).replace(b'"human"', b'"model"'))
+
+
 def test_a_check_beside_a_writer_finds_nothing(path: Path) -> None:
     """While conversations grow at every step, all is as it was at the beginning; the steps are told."""
     told: list[tuple[int, int]] = []
@@ -486,7 +520,7 @@ def test_a_damaged_page_gives_an_error_or_the_truth(whole: Whole, tmp_path: Path
     """Whichever page is rubbish, what is read is what was written, and every error is a StoreError."""
     wrong, refused = [], Counter[int]()
     for page, copy in spoiled(whole, tmp_path):
-        # Named by a test of its own, below.
+        # From the search alone, which is named by a test of its own, below.
         errors = (StoreError, zlib.error) if whole.tables.get(page) == ("pages", "overflow") else StoreError
         with suppress(StoreError), Store(copy, read_only=True) as store:
             for conversation_id in whole.said:
@@ -531,18 +565,27 @@ def test_a_damaged_page_is_found_by_the_check(whole: Whole, tmp_path: Path) -> N
     assert (silent, unnamed) == ([], [])
 
 
+@pytest.mark.parametrize("act", ["search", "compact"])
+def test_damaged_contents_are_a_store_error_everywhere(path: Path, act: str) -> None:
+    """Search and compaction name damage as reading does."""
+    with Store(path) as store:
+        sqlite_of(store).execute(flip("pages", "data", ""))
+        with pytest.raises(StoreError):
+            store.search("about") if act == "search" else store.compact()
+
+
 # Recovery
 
 
 CANONICAL = {*KEYED, *OTHERS}
 
 
-def recovered(whole: Whole, damaged: Path) -> tuple[set[tuple[str, str]], set[str]]:
+def recovered(whole: Whole, damaged: Path) -> tuple[set[tuple[str, str]], set[str], set[str]]:
     """
     Recover a file, look that all it says is right, and return what is not there.
 
     Returns:
-        The rows of tables with checksums, and the other tables that are not as they were.
+        The rows of tables with checksums, the other tables that are not as they were, and the pages it names.
     """
     into, before = damaged.with_suffix(".new"), damaged.read_bytes()
     recovery = recover(damaged, into)
@@ -555,7 +598,8 @@ def recovered(whole: Whole, damaged: Path) -> tuple[set[tuple[str, str]], set[st
     lost = {(table, key) for table in KEYED for key in whole.rows[table].keys() - rows[table].keys()}
     assert named(recovery.lost) == lost
     read_right(whole, into, {conversation_of(whole, *row) for row in lost})
-    return lost, {table for table in OTHERS if rows[table] != whole.rows[table]}
+    pages = {damage.key for damage in recovery.lost if damage.what == "file"}
+    return lost, {table for table in OTHERS if rows[table] != whole.rows[table]}, pages
 
 
 def conversation_of(whole: Whole, table: str, key: str) -> str:
@@ -584,8 +628,10 @@ def test_all_but_a_damaged_page_is_recovered(whole: Whole, tmp_path: Path) -> No
             with pytest.raises(StoreCorrupt, match="the header is damaged"):
                 recovered(whole, copy)
         else:
-            table, _ = whole.tables.get(page, ("", ""))
-            assert recovered(whole, copy) == (whole.standing.get(page, set()), {table} & {*OTHERS}), page
+            table, kind = whole.tables.get(page, ("", ""))
+            pages = {str(page)} if table in CANONICAL and kind != "overflow" else set()
+            gone = whole.standing.get(page, set())
+            assert recovered(whole, copy) == (gone, {table} & {*OTHERS}, pages), page
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -664,6 +710,35 @@ def test_small_tables_of_many_pages_are_recovered(tmp_path: Path) -> None:
         assert all(kept[other] == rows[other] for other in CANONICAL - {table})
 
 
+def test_on_a_damaged_page_only_checksums_are_believed(tmp_path: Path) -> None:
+    """A lease that reads well on a page that is damaged elsewhere is lost with it, not taken on trust."""
+    path = tmp_path / "chats.db"
+    with Store(path) as store:
+        for number in range(9):
+            store.engine.acquire_lease(f"run-{number}", "executor", at_ms=10**12, until_ms=10**12)
+    with closing(sqlite3.connect(path)) as connection:
+        ((page,),) = connection.execute("select pageno from dbstat where name = 'leases'").fetchall()
+    content = bytearray(path.read_bytes())
+    start = PAGE * (page - 1)
+    # One name is another, and the last row is where no row can be.
+    content[start : start + PAGE] = content[start : start + PAGE].replace(b"run-3", b"run-x")
+    content[start + 8 + 2 * 8 : start + 8 + 2 * 9] = b"\xff\xff"
+    path.write_bytes(content)
+    recovery = recover(path, tmp_path / "new.db")
+    assert rows_of(tmp_path / "new.db")["leases"] == {"all": []}
+    assert [(damage.what, damage.key) for damage in recovery.lost] == [("file", str(page))]
+
+
+def test_what_a_snapshot_replaced_does_not_come_back(path: Path, whole: Whole, tmp_path: Path) -> None:
+    """An update that stands before the snapshot of its conversation is left out: it may be redacted."""
+    ((conversation_id, _),) = ((name, row) for name, row in whole.rows["snapshots"].items())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        values = (conversation_id, zlib.crc32(b"\0\0"))
+        connection.execute("insert into updates values (1, ?, null, x'0000', ?)", values)
+    assert recover(path, tmp_path / "new.db").lost == []
+    assert rows_of(tmp_path / "new.db") == whole.rows
+
+
 def test_what_was_deleted_does_not_come_back(tmp_path: Path) -> None:
     """Pages that are not in use are not read, whatever they hold."""
     path = tmp_path / "chats.db"
@@ -716,7 +791,8 @@ def test_a_torn_write_ahead_log_is_read_as_far_as_it_goes(whole: Whole, tmp_path
     for number, at in enumerate(range(0, len(log), len(log) // 12)):
         torn = log[:at] + bytes(byte ^ 0xFF for byte in log[at : at + 8]) + log[at + 8 :]
         path.with_name("chats.db-wal").write_bytes(torn)
-        recover(path, tmp_path / f"{number}.db")
+        # No commit is there in part.
+        assert recover(path, tmp_path / f"{number}.db").lost == []
         counts.add(len(last_texts(tmp_path / f"{number}.db")))
         copy = Path(shutil.copy(path, tmp_path / f"{number}.copy"))
         shutil.copy(f"{path}-wal", f"{copy}-wal")
