@@ -118,8 +118,8 @@ class Found(NamedTuple):
 class IndexStore(Protocol):
     """Where the index of a conversation may be kept. Derived: it can be emptied at any time."""
 
-    def load(self, conversation: ConversationId) -> StoredIndex | None:
-        """Return the index, if there is one and it is as new as the log."""
+    def load(self, conversation: ConversationId, *, before: int | None = None) -> StoredIndex | None:
+        """Return the index, if there is one and it is as new as the log, or as the log before an update."""
 
     def tail(self, conversation: ConversationId, branch: str) -> tuple[Tail, Mapping[int, Message]] | None:
         """Return the end of a branch and its messages, where the index is as new as the log and has it."""

@@ -20,7 +20,7 @@ from crdt_conv.checks import check_text
 from crdt_conv.clock import HybridClock
 from crdt_conv.document import Changes, Document, is_panic
 from crdt_conv.encoding import Additions, MapOf
-from crdt_conv.engine import Listed, Tail
+from crdt_conv.engine import Listed, StoredIndex, Tail
 from crdt_conv.errors import InvalidMessage, MalformedUpdate, StoreError
 from crdt_conv.fields import Json
 from crdt_conv.graph import Graph
@@ -30,7 +30,7 @@ from crdt_conv.message import REDACTED, Author, Message, parse_message
 from crdt_conv.node import Node
 from crdt_conv.subscribers import Subscribers
 from crdt_conv.update_log import UpdateLog
-from crdt_conv.updates import check_update
+from crdt_conv.updates import check_update, merge_updates
 from crdt_conv.views import Change
 
 ADDITIONS: Final = 1000
@@ -73,9 +73,9 @@ class Replica:
         if self._index is None:
             stored = self._stored_index()
             self._index = stored or self._read_index()
-            for node in self._index.graph:
-                self._clock.see(node.created)
             if stored is None:
+                for node in self._index.graph:
+                    self._clock.see(node.created)
                 self._describe()
                 self._log.changed(self, 0)
                 # Who received it may have ended before it was emptied.
@@ -113,9 +113,14 @@ class Replica:
         stored = store.load(self.id) if store is not None and self._document is None else None
         if stored is None:
             return None
+        return self._load_index(stored)
+
+    def _load_index(self, stored: StoredIndex) -> Index:
         index = Index(self._ask)
         index.load(stored)
         self._seq = stored.seq
+        for node in index.graph:
+            self._clock.see(node.created)
         return index
 
     def read(self, root: str, key: str | None = None) -> Json:
@@ -298,26 +303,76 @@ class Replica:
         Raises:
             MalformedUpdate: It can't be integrated; it is taken back from the log.
         """
-        document = self._document
-        # With no document in memory, reading the log reads this update with it.
-        changes = self._read_again() if document is None else self._apply(document, update, seq)
-        self._seq = max(self._seq, seq)
-        changes.update = update
-        self._announce(changes, seq, origin)
+        self.catch_up([(seq, update)], origin)
+
+    def catch_up(self, rows: Sequence[tuple[int, bytes]], origin: str | None = None) -> None:
+        """
+        Apply updates that stand in the log already, as one change.
+
+        Args:
+            rows: ``(seq, update)``, one or more, in sequence.
+            origin: Where all of them came from.
+
+        Raises:
+            MalformedUpdate: Some can't be integrated and are taken back from the log; the others are applied.
+        """
+        if self._document is None and self._index is None:
+            self._open_behind(rows[0][0])
+        try:
+            changes = self._apply_all(rows)
+        except MalformedUpdate:
+            for seq, _ in rows:
+                self._log.changed(self, seq)
+            if len(rows) == 1:
+                self._log.discard(rows[0][0])
+                raise
+            self._catch_up_singly(rows, origin)
+            return
+        last = rows[-1][0]
+        self._seq = max(self._seq, last)
+        self._announce(changes, last, origin)
+        for seq, _ in rows[:-1]:
+            self._log.changed(self, seq)
         self._sweep(changes.messages)
 
-    def _apply(self, document: Document, update: bytes, seq: int) -> Changes:
+    def _catch_up_singly(self, rows: Sequence[tuple[int, bytes]], origin: str | None) -> None:
+        refused: MalformedUpdate | None = None
+        for row in rows:
+            try:
+                self.catch_up([row], origin)
+            except MalformedUpdate as error:
+                refused = error
+        if refused is not None:
+            raise refused
+
+    def _apply_all(self, rows: Sequence[tuple[int, bytes]]) -> Changes:
+        document = self._document
+        update = rows[0][1] if len(rows) == 1 else merge_updates(update for _, update in rows)
+        # With no document in memory, reading the log reads this update with it.
+        changes = self._read_again() if document is None else self._apply(document, update)
+        changes.update = update
+        return changes
+
+    def _apply(self, document: Document, update: bytes) -> Changes:
         index = self.index
         try:
             changes = document.apply(update)
         except MalformedUpdate:
-            self._log.discard(seq)
             self._forget()
             raise
         if changes is None:
             return self._read_again()
         index.settle(changes, document)
         return changes
+
+    def _open_behind(self, seq: int) -> None:
+        """Open as it was before an update, where the stored index is as new as that: what follows is little."""
+        store = self._log.index()
+        stored = store.load(self.id, before=seq) if store is not None else None
+        if stored is None:
+            return
+        self._document = Document(update for at, update in self._log.read(self.id) if at < seq)
+        self._index = self._load_index(stored)
 
     def _read_again(self) -> Changes:
         """Build the replica anew from the log; returns how it differs from what it was."""

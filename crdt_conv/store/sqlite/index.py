@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 PAGE: Final = 256
 """How many messages a page holds once it is packed."""
+MAX_SEQ: Final = 2**63 - 1
 LAST_SEQ: Final = (
     "select max((select coalesce(max(seq), 0) from updates where conversation = ?),"
     " (select coalesce(max(seq), 0) from snapshots where conversation = ?))"
@@ -41,7 +42,7 @@ LAST_SEQ: Final = (
 # Whole statements, and no pieces put together: the columns in the order of _node.
 _CURRENT: Final = (
     "select key, roots, quarantined, tails, seq from indexes where conversation = ?1 and seq ="
-    " max((select coalesce(max(seq), 0) from updates where conversation = ?1),"
+    " max((select coalesce(max(seq), 0) from updates where conversation = ?1 and seq < ?2),"
     " (select coalesce(max(seq), 0) from snapshots where conversation = ?1))"
 )
 _ALL: Final = (
@@ -71,10 +72,10 @@ class SqliteIndex:
 
     # Loading
 
-    def load(self, conversation: ConversationId) -> StoredIndex | None:
-        """Return the index, if there is one and it is as new as the log."""
+    def load(self, conversation: ConversationId, *, before: int | None = None) -> StoredIndex | None:
+        """Return the index, if there is one and it is as new as the log; see ``IndexStore``."""
         with _readable(), self._connection.reading() as execute:
-            head = _current(execute, conversation)
+            head = _current(execute, conversation, before)
             if head is None:
                 return None
             key, roots, quarantined, _, seq = head
@@ -242,10 +243,13 @@ def _readable() -> Iterator[None]:
         ) from error
 
 
-def _current(execute: Execute, conversation: ConversationId) -> tuple[int, str, str, str, int] | None:
+def _current(
+    execute: Execute, conversation: ConversationId, before: int | None = None
+) -> tuple[int, str, str, str, int] | None:
     """Return the index's key, roots, quarantined and tails, and its ``seq``, if that is the log's last."""
-    row: tuple[int, str, str, str, int] | None = execute(_CURRENT, (conversation,)).fetchone()
-    return row
+    end = MAX_SEQ if before is None else before
+    row: tuple[int, str, str, str, int] | None = execute(_CURRENT, (conversation, end)).fetchone()
+    return row if row is None or row[4] < end else None
 
 
 def _key(execute: Execute, conversation: ConversationId) -> int:
