@@ -7,6 +7,7 @@ No network, no provider, no event loop. See ``docs/`` for the contracts.
 from crdt_conv.conversation import Conversation
 from crdt_conv.engine import ConversationInfo, Found
 from crdt_conv.errors import (
+    ConversationDeleted,
     CrdtConvError,
     InvalidMessage,
     MalformedUpdate,
@@ -41,6 +42,7 @@ __all__ = [
     "Branch",
     "Change",
     "Conversation",
+    "ConversationDeleted",
     "ConversationId",
     "ConversationInfo",
     "CrdtConvError",

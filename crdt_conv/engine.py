@@ -172,6 +172,7 @@ class Engine(Protocol):
             A sequence number for each, growing over the whole store.
 
         Raises:
+            ConversationDeleted: One is for a conversation that was deleted; none of them was appended.
             StoreError: None of them was appended.
         """
 
@@ -195,7 +196,11 @@ class Engine(Protocol):
         """Return what the conversation's log takes."""
 
     def replace(self, conversation: ConversationId, seq: int, snapshot: bytes) -> None:
-        """Put a snapshot in the place of everything up to ``seq``, which is gone then."""
+        """
+        Put a snapshot in the place of everything up to ``seq``, which is gone then.
+
+        Of a conversation that was deleted meanwhile, nothing is kept.
+        """
 
     def scrub(self) -> bool:
         """
@@ -215,6 +220,22 @@ class Engine(Protocol):
 
     def describe(self, conversation: ConversationId, listed: Listed) -> None:
         """Keep what the list shows."""
+
+    def delete(self, conversation: ConversationId, *, at_ms: int, blobs: Iterable[str] = ()) -> None:
+        """
+        Remove all that is kept of a conversation, and put a tombstone in its place, which stays.
+
+        Args:
+            conversation: Which; where nothing is kept of it, the tombstone alone is put.
+            at_ms: When, for the tombstone.
+            blobs: What only waits for collection now, however new it is.
+        """
+
+    def is_deleted(self, conversation: str) -> bool:
+        """Whether there is a tombstone for a conversation."""
+
+    def tombstones(self) -> list[ConversationId]:
+        """Return all conversations that were deleted."""
 
     # Blobs
 

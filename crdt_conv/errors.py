@@ -6,6 +6,7 @@ Errors of the canonical state, grouped by what the caller does about them.
     CrdtConvError
     ├── UsageError                 mend the call: an unknown id, a wrong role
     │   ├── UnknownConversation
+    │   │   └── ConversationDeleted    a StoreError, too: it may go while one writes
     │   ├── UnknownMessage
     │   ├── UnknownBranch
     │   ├── UnknownRun
@@ -13,6 +14,7 @@ Errors of the canonical state, grouped by what the caller does about them.
     ├── MalformedUpdate            refuse it: bytes that are no Yjs update
     ├── MalformedEntry           quarantine it: a message of the wrong shape
     └── StoreError                 ask the user: the disk or the file
+        ├── ConversationDeleted
         ├── StoreLocked            another process is writing
         ├── StoreMissing
         ├── StoreReadOnly
@@ -83,6 +85,14 @@ class MalformedEntry(CrdtConvError):
 
 class StoreError(CrdtConvError):
     """The store's file or disk is in the way; nothing acknowledged is lost."""
+
+
+class ConversationDeleted(UnknownConversation, StoreError):
+    """The conversation was deleted for good: nothing is read from it or written to it again."""
+
+    def __init__(self, conversation: str) -> None:
+        super().__init__(conversation)
+        self.args = (f"the conversation {conversation} was deleted, and its id is not given again",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from crdt_conv.views import Change
-
-Callback = Callable[[Change], None]
+T = TypeVar("T")
 
 
-class Subscribers:
+class Subscribers(Generic[T]):
     """Callbacks, told in the order in which they came."""
 
     def __init__(self) -> None:
-        self._callbacks: dict[object, Callback] = {}
+        self._callbacks: dict[object, Callable[[T], None]] = {}
 
-    def add(self, callback: Callback) -> Callable[[], None]:
+    def add(self, callback: Callable[[T], None]) -> Callable[[], None]:
         """Tell ``callback`` from now on; returns the way to stop it."""
         # The way out knows a key, not the callback, whose owner may keep it: no cycle.
         key = object()
@@ -26,7 +25,7 @@ class Subscribers:
 
         return unsubscribe
 
-    def tell(self, change: Change) -> None:
+    def tell(self, change: T) -> None:
         """Call them all; they must not raise."""
         for callback in tuple(self._callbacks.values()):
             callback(change)

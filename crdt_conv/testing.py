@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from crdt_conv.engine import Engine, Listed, Row
-from crdt_conv.errors import StoreError
+from crdt_conv.errors import ConversationDeleted, StoreError
 from crdt_conv.ids import ConversationId, now_ms
 from crdt_conv.store.compaction import compact_log
 from crdt_conv.store.store import Store
@@ -151,6 +151,61 @@ class EngineSuite:
             assert engine.conversations()[0] == (D, "Elsewhere", 2000, 4000, None)
             assert engine.has("c")
 
+    # Deletion
+
+    def test_a_deleted_conversation_leaves_a_tombstone(self) -> None:
+        """All of it is gone, and what else there is stays; the tombstone outlives the engine."""
+        with self.engine() as engine:
+            engine.append([Row(C, b"1", "peer"), Row(D, b"2")], at_ms=5)
+            engine.replace(C, engine.last_seq(C), b"snapshot")
+            engine.append([Row(C, b"3")], at_ms=6)
+            engine.acknowledge("peer", C, 1)
+            engine.delete(C, at_ms=7)
+            again = self.again(engine)
+            assert (again.read(C), again.last_seq(C), again.size(C)) == ([], 0, (0, 0, 0))
+            assert (again.acknowledged("peer", C), again.waiting("peer", C)) == (0, 0)
+            assert ([info.id for info in again.conversations()], again.has("c")) == ([D], False)
+            assert (again.is_deleted("c"), again.is_deleted("d"), again.tombstones()) == (True, False, [C])
+            assert [update for _, update in again.read(D)] == [b"2"]
+            if again is not engine:
+                again.close()
+
+    def test_nothing_is_appended_to_a_tombstone(self) -> None:
+        """An update for it is refused with all that came in one group; the others come again."""
+        with self.engine() as engine:
+            engine.append([Row(C, b"1")], at_ms=5)
+            engine.delete(C, at_ms=5)
+            for rows in ([Row(C, b"2")], [Row(D, b"3"), Row(C, b"4")]):
+                assert _is_refused(lambda rows=rows: engine.append(rows, at_ms=5), ConversationDeleted)  # type: ignore[misc]
+            assert (engine.read(C), engine.read(D), engine.conversations()) == ([], [], [])
+            (seq,) = engine.append([Row(D, b"3")], at_ms=5)
+            assert engine.read(D) == [(seq, b"3")]
+
+    def test_no_snapshot_brings_back_what_was_deleted(self) -> None:
+        """A compaction that was under way leaves nothing; nor does a description, or deleting again."""
+        with self.engine() as engine:
+            (seq,) = engine.append([Row(C, b"1")], at_ms=5)
+            engine.delete(C, at_ms=5)
+            engine.replace(C, seq, b"snapshot")
+            engine.describe(C, Listed("Trip"))
+            engine.delete(C, at_ms=6)
+            assert (engine.read(C), engine.conversations(), engine.tombstones()) == ([], [], [C])
+
+    def test_what_was_never_here_can_be_deleted(self) -> None:
+        """A tombstone that another device tells of keeps a conversation out."""
+        with self.engine() as engine:
+            engine.delete(C, at_ms=5)
+            assert _is_refused(lambda: engine.append([Row(C, b"1")], at_ms=5), ConversationDeleted)
+
+    def test_a_deletion_lets_go_of_blobs(self) -> None:
+        """What it names is collected however new it is, unless it is in use."""
+        with self.engine() as engine:
+            engine.append([Row(C, b"1")], at_ms=5)
+            kept, gone, other = engine.put_blob(b"kept"), engine.put_blob(b"gone"), engine.put_blob(b"other")
+            engine.delete(C, at_ms=5, blobs=[kept, gone, "0" * 64])
+            assert engine.collect_blobs([kept], before_ms=1) == 1
+            assert [engine.has_blob(sha256) for sha256 in (kept, gone, other)] == [True, False, True]
+
     # Blobs
 
     def test_blobs_are_kept_under_their_hash(self) -> None:
@@ -259,6 +314,25 @@ class EngineSuite:
             assert b"secret" not in b"".join(update for _, update in engine.read(conversation.id))
             assert [message.text for message in conversation.log().messages] == ["", "answer"]
 
+    def test_a_store_deletes_over_it(self) -> None:
+        """A conversation is deleted while its log is compacted; nobody gets it back."""
+        engine = self.make()
+        with Store(engine=engine) as store:
+            conversation = store.create("Trip")
+            update = store.create("Other").encode()
+            thread = threading.Thread(
+                target=lambda: [compact_log(engine, conversation.id) for _ in range(20)]
+            )
+            thread.start()
+            for number in range(20):
+                conversation.append("user", str(number))
+            store.delete(conversation.id)
+            thread.join()
+            for act in (store.open, store.join, lambda name: store.create(conversation_id=name)):
+                assert _is_refused(lambda act=act: act(conversation.id), ConversationDeleted)  # type: ignore[misc]
+            assert _is_refused(lambda: conversation.receive(update), ConversationDeleted)
+            assert (engine.read(conversation.id), [info.title for info in store.list()]) == ([], ["Other"])
+
     def test_a_snapshot_is_made_while_others_write(self) -> None:
         """Updates that come while a snapshot is made stand behind it."""
         engine = self.make()
@@ -278,9 +352,9 @@ def _append_many(engine: Engine, update: bytes, count: int) -> None:
         engine.append([Row(C, update)], at_ms=5)
 
 
-def _is_refused(act: Callable[[], object]) -> bool:
+def _is_refused(act: Callable[[], object], error: type[StoreError] = StoreError) -> bool:
     try:
         act()
-    except StoreError:
+    except error:
         return True
     return False

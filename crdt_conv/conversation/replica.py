@@ -21,7 +21,7 @@ from crdt_conv.clock import HybridClock
 from crdt_conv.document import Changes, Document, is_panic
 from crdt_conv.encoding import Additions, MapOf
 from crdt_conv.engine import Listed, StoredIndex, Tail
-from crdt_conv.errors import InvalidMessage, MalformedUpdate, StoreError
+from crdt_conv.errors import ConversationDeleted, InvalidMessage, MalformedUpdate, StoreError
 from crdt_conv.fields import Json
 from crdt_conv.graph import Graph
 from crdt_conv.ids import ConversationId, MessageId
@@ -45,12 +45,13 @@ class Replica:
         self.author = author
         self._log = log
         self._clock = HybridClock()
-        self._subscribers = Subscribers()
+        self._subscribers: Subscribers[Change] = Subscribers()
         self._document: Document | None = None
         self._index: Index | None = None
         self._additions: Additions | None = None
         self._seq = 0
         self._is_writing = False
+        self._is_deleted = False
 
     # What is in memory
 
@@ -58,6 +59,7 @@ class Replica:
     def document(self) -> Document:
         """The Y.Doc, read from the log where it is not in memory."""
         if self._document is None:
+            self._check_not_deleted()
             rows = self._log.read(self.id)
             self._document = Document(update for _, update in rows)
             last = rows[-1][0] if rows else 0
@@ -71,6 +73,7 @@ class Replica:
     def index(self) -> Index:
         """What the document says, read from where it was stored or from the document."""
         if self._index is None:
+            self._check_not_deleted()
             stored = self._stored_index()
             self._index = stored or self._read_index()
             if stored is None:
@@ -149,6 +152,15 @@ class Replica:
     def _forget(self) -> None:
         """Read the replica again when next asked: it may hold what the log does not."""
         self._document = self._index = self._additions = None
+
+    def mark_deleted(self) -> None:
+        """Hear that the store has deleted this conversation: whoever still holds it is told so."""
+        self._is_deleted = True
+        self._forget()
+
+    def _check_not_deleted(self) -> None:
+        if self._is_deleted:
+            raise ConversationDeleted(self.id)
 
     def save_index(self) -> None:
         """
@@ -315,7 +327,9 @@ class Replica:
 
         Raises:
             MalformedUpdate: Some can't be integrated and are taken back from the log; the others are applied.
+            ConversationDeleted: It is gone, and they with it.
         """
+        self._check_not_deleted()
         if self._document is None and self._index is None:
             self._open_behind(rows[0][0])
         try:

@@ -51,9 +51,9 @@ def compact_log(engine: Engine, conversation: ConversationId) -> Compaction:
         StoreError: The file can't take it, or is damaged; the log is as it was.
     """
     before = engine.size(conversation)
-    if before.rows == 0:
+    rows = engine.read(conversation) if before.rows else []
+    if not rows:
         return Compaction(conversation, before, before, "there is nothing behind the snapshot")
-    rows = engine.read(conversation)
     document = Document(update for _, update in rows)
     if document.is_pending:
         return Compaction(conversation, before, before, "an update waits for another that has not come")

@@ -187,6 +187,14 @@ class Keeper:
                 self._save(replica)
             self._unsaved.pop(conversation_id, None)
 
+    def _drop(self, conversation_id: str) -> None:
+        """Forget what is remembered of a conversation that was deleted."""
+        self._unsaved.pop(conversation_id, None)
+        self._unapplied.pop(conversation_id, None)
+        self._sizes.pop(conversation_id, None)
+        if self._forked_from is not None:
+            self._forked_from.pop(conversation_id, None)
+
     def _save(self, replica: Indexed) -> None:
         # An update that stands in the log and is not applied would be taken for indexed.
         if not self._unapplied.get(replica.id):
@@ -208,12 +216,15 @@ class Keeper:
         index = self.index()
         if index is not None and conversation in index.behind():
             return
+        # Of several deletions the first scrub is for all.
+        due = [gone for gone in self.engine.tombstones() if self.engine.setting(erase_key(gone))]
         collect_blobs(self.engine, at_ms=now_ms())
         if not self.engine.scrub():
             raise StoreError(
                 f"{self.path}: another process reads what is to be erased: stop it, and compact again"
             )
-        self.engine.set_setting(erase_key(conversation), "")
+        for erased in {conversation, *due}:
+            self.engine.set_setting(erase_key(erased), "")
 
     def _origins(self) -> dict[str, str]:
         """Return what each fork that is a document of its own was forked from."""

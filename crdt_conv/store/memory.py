@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from crdt_conv.engine import ConversationInfo, IndexStore, Listed, LogSize, Row
-from crdt_conv.errors import StoreError
+from crdt_conv.errors import ConversationDeleted, StoreError
 from crdt_conv.ids import ConversationId, now_ms
 
 
@@ -28,6 +28,7 @@ class MemoryEngine:
         self._outbox: dict[tuple[str, str], tuple[int, int]] = {}
         self._replaced: Counter[str] = Counter()
         self._settings: dict[str, str] = {}
+        self._tombstones: dict[str, int] = {}
 
     @property
     def index(self) -> IndexStore | None:
@@ -48,6 +49,9 @@ class MemoryEngine:
         """Append updates; see ``Engine``."""
         self._check_open()
         with self._lock:
+            for row in rows:
+                if row.conversation in self._tombstones:
+                    raise ConversationDeleted(row.conversation)
             for row in rows:
                 self._seq += 1
                 self._updates[self._seq] = row
@@ -88,6 +92,8 @@ class MemoryEngine:
         """Put a snapshot in the place of everything up to ``seq``, which is gone then."""
         self._check_open()
         with self._lock:
+            if conversation in self._tombstones:
+                return
             for (peer, name), (known, replaced) in self._outbox.items():
                 if name == conversation:
                     more = sum(1 for s, row in self._log(name) if known < s <= seq and row.origin != peer)
@@ -119,6 +125,29 @@ class MemoryEngine:
             known = self._conversations.get(conversation)
             if known is not None:
                 self._conversations[conversation] = known._replace(**listed._asdict())
+
+    def delete(self, conversation: ConversationId, *, at_ms: int, blobs: Iterable[str] = ()) -> None:
+        """Remove all that is kept of a conversation, and put a tombstone in its place."""
+        self._check_open()
+        with self._lock:
+            self._tombstones.setdefault(conversation, at_ms)
+            for seq, _ in self._log(conversation):
+                del self._updates[seq]
+            self._snapshots.pop(conversation, None)
+            self._conversations.pop(conversation, None)
+            self._replaced.pop(conversation, None)
+            self._outbox = {key: value for key, value in self._outbox.items() if key[1] != conversation}
+            for sha256 in set(blobs) & self._blobs.keys():
+                self._blobs[sha256] = 0, self._blobs[sha256][1]
+
+    def is_deleted(self, conversation: str) -> bool:
+        """Whether there is a tombstone for a conversation."""
+        self._check_open()
+        return conversation in self._tombstones
+
+    def tombstones(self) -> list[ConversationId]:
+        """Return all conversations that were deleted."""
+        return [ConversationId(name) for name in self._tombstones]
 
     # Blobs
 

@@ -8,6 +8,7 @@ process sees the same replica. What it does for them unasked is ``keeper``'s.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,13 @@ from crdt_conv import schema
 from crdt_conv.conversation import Conversation
 from crdt_conv.document import Document
 from crdt_conv.engine import ConversationInfo, Engine, Found, Listed
-from crdt_conv.errors import InvalidMessage, StoreError, UnknownConversation
+from crdt_conv.errors import (
+    ConversationDeleted,
+    InvalidMessage,
+    StoreCorrupt,
+    StoreError,
+    UnknownConversation,
+)
 from crdt_conv.ids import ConversationId, new_id, now_ms
 from crdt_conv.message import Author
 from crdt_conv.store.blobs import collect_blobs
@@ -79,7 +86,8 @@ class Store(Keeper):
             raise
         self._author = Author("human", self.device, name)
         self._live: WeakValueDictionary[str, Conversation] = WeakValueDictionary()
-        self._subscribers = Subscribers()
+        self._subscribers: Subscribers[Change] = Subscribers()
+        self._deletions: Subscribers[ConversationId] = Subscribers()
 
     def _own_device(self, *, read_only: bool) -> str:
         known = self.engine.setting("device")
@@ -120,6 +128,7 @@ class Store(Keeper):
 
         Raises:
             InvalidMessage: The id is taken, or can't be one.
+            ConversationDeleted: The id was that of a conversation that was deleted.
             StoreError: It could not be made durable.
         """
         conversation = self.join(conversation_id or new_id())
@@ -137,10 +146,16 @@ class Store(Keeper):
 
         Raises:
             UnknownConversation: It is not here.
+            ConversationDeleted: It was.
         """
-        if not self.engine.has(conversation_id):
-            raise UnknownConversation(conversation_id)
+        self._check_has(conversation_id)
         return self.join(conversation_id)
+
+    def _check_has(self, conversation_id: str) -> None:
+        if self.engine.has(conversation_id):
+            return
+        gone = ConversationDeleted if self.engine.is_deleted(conversation_id) else UnknownConversation
+        raise gone(conversation_id)
 
     def join(self, conversation_id: str) -> Conversation:
         """
@@ -148,11 +163,14 @@ class Store(Keeper):
 
         Raises:
             InvalidMessage: This can't be an id.
+            ConversationDeleted: It was here, and was deleted.
         """
         if not 0 < len(conversation_id) <= 200 or not conversation_id.isprintable():
             raise InvalidMessage("a conversation's id has 1 to 200 printable characters")
         conversation = self._live.get(conversation_id)
         if conversation is None:
+            if self.engine.is_deleted(conversation_id):
+                raise ConversationDeleted(conversation_id)
             conversation = Conversation(ConversationId(conversation_id), self, self._author)
             conversation.subscribe(self._on_change)
             self._live[conversation_id] = conversation
@@ -183,6 +201,44 @@ class Store(Keeper):
         update = merge_updates([original.encode(), changes.update])
         fork.apply_logged(update, self.append(fork.id, update, None, Listed(title, original.id)))
         return fork
+
+    def delete(self, conversation_id: str) -> None:
+        """
+        Delete a conversation for good; only a tombstone stays, so that no device brings it back.
+
+        Its bytes leave the file with the compaction that follows by itself; ``compact`` tells
+        when. Forks that are documents of their own stay.
+
+        Args:
+            conversation_id: The conversation.
+
+        Raises:
+            UnknownConversation: It is not here.
+            ConversationDeleted: It was deleted before.
+            StoreError: It could not be made durable, and is as it was.
+        """
+        self._check_writable()
+        conversation = self.open(conversation_id)
+        # Before, so that a crash in between forgets nothing that is to be erased.
+        self.engine.set_setting(erase_key(conversation.id), "1")
+        self._delete(conversation.id, _blobs_of(conversation))
+        conversation.mark_deleted()
+        self._live.pop(conversation.id, None)
+        self._drop(conversation.id)
+        self._compactor.add(conversation.id)
+        self._deletions.tell(conversation.id)
+
+    def _delete(self, conversation: ConversationId, blobs: set[str]) -> None:
+        try:
+            self.engine.delete(conversation, at_ms=now_ms(), blobs=blobs)
+        except StoreCorrupt:
+            # A damaged index, which is derived, keeps nothing from being deleted.
+            self.clear_index()
+            self.engine.delete(conversation, at_ms=now_ms(), blobs=blobs)
+
+    def subscribe_deleted(self, callback: Callable[[ConversationId], None]) -> Callable[[], None]:
+        """Call ``callback``, which must not raise, for every deletion; returns the way to stop it."""
+        return self._deletions.add(callback)
 
     def list(self) -> Sequence[ConversationInfo]:
         """Return all conversations, the one that changed last first."""
@@ -279,13 +335,15 @@ class Store(Keeper):
             UnknownConversation: It is not here.
             StoreError: The file can't be written, or another process reads what is to be erased.
         """
-        if conversation_id is not None and not self.engine.has(conversation_id):
-            raise UnknownConversation(conversation_id)
+        if conversation_id is not None:
+            self._check_has(conversation_id)
         self._check_writable()
         self._compactor.wait()
         self.reindex()
         chosen = [info.id for info in self.list() if conversation_id in {None, info.id}]
         done = [self._compact(conversation) for conversation in chosen]
+        for deleted in self.engine.tombstones():
+            self._compact(deleted)
         collect_blobs(self.engine, at_ms=now_ms())
         return done
 
@@ -349,3 +407,10 @@ class Store(Keeper):
             self.engine.set_setting(erase_key(conversation.id), "1")
             self._save(conversation)
             self._compactor.add(conversation.id)
+
+
+def _blobs_of(conversation: Conversation) -> set[str]:
+    # What can't be read can be deleted all the same: its blobs go when a day has passed.
+    with suppress(StoreError):
+        return {blob for node in conversation.graph for blob in node.blobs}
+    return set()

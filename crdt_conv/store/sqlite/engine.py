@@ -14,13 +14,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from crdt_conv.engine import ConversationInfo, Listed, LogSize, Row
-from crdt_conv.errors import StoreCorrupt, StoreError
+from crdt_conv.errors import ConversationDeleted, StoreCorrupt, StoreError
 from crdt_conv.ids import ConversationId, now_ms
 from crdt_conv.store.sqlite.connection import Connection
 from crdt_conv.store.sqlite.index import LAST_SEQ, SqliteIndex
 
 Execute = Callable[..., Any]
 
+_DELETE: Final = (
+    "delete from updates where conversation = ?",
+    "delete from snapshots where conversation = ?",
+    "delete from outbox where conversation = ?",
+    "delete from conversations where id = ?",
+)
 _DESCRIBE: Final = "update conversations set title = ?, forked_from = ? where id = ?"
 
 
@@ -53,12 +59,11 @@ class SqliteEngine:
 
     def append(self, rows: Sequence[Row], *, at_ms: int) -> list[int]:
         """Append updates in one transaction; see ``Engine``."""
-        touched = self._touched
         try:
             return self._append(rows, at_ms)
         except StoreError:
             # It did not happen: the next one writes the row of the list.
-            self._touched = touched
+            self._touched = ("", 0)
             raise
 
     def _append(self, rows: Sequence[Row], at_ms: int) -> list[int]:
@@ -75,11 +80,14 @@ class SqliteEngine:
         last, last_ms = self._touched
         # To the second, where the order of the list does not change: each is a page more to write.
         if conversation != last or at_ms - last_ms >= 1000:
-            execute(
-                "insert into conversations (id, created, updated) values (?, ?, ?)"
+            touched = execute(
+                "insert into conversations (id, created, updated) select ?1, ?2, ?2"
+                " where not exists (select 1 from deleted where conversation = ?1)"
                 " on conflict (id) do update set updated = excluded.updated",
-                (conversation, at_ms, at_ms),
+                (conversation, at_ms),
             )
+            if touched.rowcount == 0:
+                raise ConversationDeleted(conversation)
             self._touched = conversation, at_ms
 
     @staticmethod
@@ -139,6 +147,8 @@ class SqliteEngine:
         """Put a snapshot in the place of everything up to ``seq``, which is gone then."""
         data = zlib.compress(snapshot)
         with self._writing() as execute:
+            if not execute("select 1 from conversations where id = ?", (conversation,)).fetchone():
+                return
             execute(
                 "update outbox set replaced = replaced + (select count(*) from updates u"
                 "  where u.conversation = outbox.conversation and u.seq > outbox.seq and u.seq <= ?"
@@ -185,6 +195,25 @@ class SqliteEngine:
         """Keep what the list shows."""
         with self._writing() as execute:
             execute(_DESCRIBE, (*listed, conversation))
+
+    def delete(self, conversation: ConversationId, *, at_ms: int, blobs: Iterable[str] = ()) -> None:
+        """Remove all that is kept of a conversation in one transaction; see ``Engine``."""
+        with self._writing() as execute:
+            execute("insert or ignore into deleted values (?, ?)", (conversation, at_ms))
+            for statement in _DELETE:
+                execute(statement, (conversation,))
+            self.index.delete(conversation, blobs)
+            # The next append looks for the tombstone.
+            self._touched = ("", 0)
+        self.connection.shrink()
+
+    def is_deleted(self, conversation: str) -> bool:
+        """Whether there is a tombstone for a conversation."""
+        return bool(self._rows("select 1 from deleted where conversation = ?", conversation))
+
+    def tombstones(self) -> list[ConversationId]:
+        """Return all conversations that were deleted."""
+        return [ConversationId(row[0]) for row in self._rows("select conversation from deleted")]
 
     # Blobs
 

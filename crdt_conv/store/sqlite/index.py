@@ -107,6 +107,8 @@ class SqliteIndex:
     def write(self, conversation: ConversationId, change: IndexChange) -> None:
         """Keep what changed, and make it findable."""
         with self._connection.writing() as execute:
+            if execute("select 1 from deleted where conversation = ?", (conversation,)).fetchone():
+                return
             key = self._key_for(execute, conversation, change)
             old = self._replaced(execute, key, change)
             entries = zip(change.places, change.messages, change.contents, strict=True)
@@ -140,6 +142,17 @@ class SqliteIndex:
         execute("delete from messages where key = ?", (key,))
         execute("delete from pages where key = ?", (key,))
         return old
+
+    def delete(self, conversation: ConversationId, blobs: Iterable[str]) -> None:
+        """Forget a conversation, and let go of its blobs; call it inside a transaction."""
+        with self._connection.writing() as execute:
+            key = _key(execute, conversation)
+            old = _messages(execute, key, execute(_ALL, (key,)).fetchall())
+            _find_no_more(execute, key, old)
+            execute("delete from messages where key = ?", (key,))
+            execute("delete from pages where key = ?", (key,))
+            execute("delete from indexes where key = ?", (key,))
+            _let_go(execute, frozenset(blobs).union(*(message.blobs for message in old.values())))
 
     # Packing
 

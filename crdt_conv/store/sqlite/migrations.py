@@ -14,6 +14,7 @@ A released migration is never changed; a new one is added behind it.
 ``outbox``      for each peer and conversation: up to which ``seq`` it has everything, and how
                 many of the updates that a snapshot ``replaced`` it had not
 ``settings``    this store's own: the device id
+``deleted``     tombstones: which conversations were deleted, and when (ms)
 ==============  ===========================================================================
 
 Derived, to be emptied at any time: ``indexes`` (one row a conversation),
@@ -102,3 +103,9 @@ def m003_shrink(db: Database) -> None:
     if db.execute("pragma auto_vacuum").fetchone()[0] == 0:
         db.execute("pragma auto_vacuum = incremental")
         db.execute("vacuum")
+
+
+@migrations()
+def m004_deleted(db: Database) -> None:
+    """Tombstones of conversations."""
+    db.execute("create table deleted (conversation text primary key, at integer not null) without rowid")

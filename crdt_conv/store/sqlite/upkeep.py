@@ -261,17 +261,14 @@ class _Shape(NamedTuple):
 
 
 _SHAPES: Final = {
-    "updates": _Shape(
-        "ntobi",
-        4,
-        "insert or ignore into updates (seq, conversation, origin, data, crc) values (?, ?, ?, ?, ?)",
-    ),
+    "updates": _Shape("ntobi", 4, "insert or ignore into updates values (?, ?, ?, ?, ?)"),
     "snapshots": _Shape("tiiiib", 6, "insert or ignore into snapshots values (?, ?, ?, ?, ?, ?)"),
     "blobs": _Shape("tib", 3, "insert or ignore into blobs values (?, ?, ?)"),
     "conversations": _Shape("ttiio", 4, "insert or ignore into conversations values (?, ?, ?, ?, ?)"),
     "leases": _Shape("ttii", 4, "insert or ignore into leases values (?, ?, ?, ?)"),
     "outbox": _Shape("ttii", 3, "insert or ignore into outbox values (?, ?, ?, ?)"),
     "settings": _Shape("tt", 2, "insert or ignore into settings values (?, ?)"),
+    "deleted": _Shape("ti", 2, "insert or ignore into deleted values (?, ?)"),
     "updates_by_conversation": _Shape("tii", 3),
     "sqlite_autoindex_snapshots_1": _Shape("ti", 2),
     "sqlite_autoindex_blobs_1": _Shape("ti", 2),
@@ -308,6 +305,9 @@ def recover(path: str | Path, into: str | Path, progress: Progress | None = None
         try:
             with engine.connection.writing() as execute:
                 recovery = _Rescue(source, pages, execute).run(engine, progress)
+            for deleted in engine.tombstones():
+                # Found where nothing leads to it.
+                engine.delete(deleted, at_ms=0)
             if not engine.connection.shrink():
                 raise StoreError(f"{target}: another program holds the new file; close it and try again")
         finally:
@@ -457,7 +457,7 @@ class _Rescue:
 
     def _list_anew(self, engine: SqliteEngine) -> None:
         """List the conversations whose row in the list is lost."""
-        listed = {info.id for info in engine.conversations()}
+        listed = {*(info.id for info in engine.conversations()), *engine.tombstones()}
         for conversation in sorted({name for kind, name, _ in self._saved if kind != "blob"} - listed):
             log = engine.read(ConversationId(conversation))
             self._put("conversations", [*described(ConversationId(conversation), log)])
