@@ -76,6 +76,7 @@ def fill(path: Path) -> None:
         store.engine.acquire_lease("run", "executor", at_ms=10**12, until_ms=10**12 + 5)
         store.acknowledge("peer", short.id, 3)
         store.acknowledge("peer", log.id, 12)
+        store.delete(store.create("Deleted").id)
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Whole:
 
 
 KEYED = {"updates": "seq", "snapshots": "conversation", "blobs": "sha256"}
-OTHERS = ("conversations", "leases", "outbox", "settings")
+OTHERS = ("conversations", "leases", "outbox", "settings", "deleted")
 
 
 def rows_of(path: Path) -> dict[str, dict[str, list[Any]]]:
