@@ -24,6 +24,8 @@ class Change:
     runs: frozenset[str]
     redacted: frozenset[MessageId] = frozenset()
     """Those of ``messages`` that are redacted now."""
+    roots: frozenset[str] = frozenset()
+    """Those of ``meta``, ``choices`` and ``branches`` in which something changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 """
-The ASGI application: routes and tokens around the rooms.
+The ASGI application: routes around the hub.
 
 It starts no server, so that a chat backend can mount it beside its own routes;
 whoever serves it keeps ``hub.running()`` open meanwhile.
@@ -7,70 +7,28 @@ whoever serves it keeps ``hub.running()`` open meanwhile.
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-
-import anyio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from crdt_conv import InvalidMessage, Store, StoreError
-from syncd import api
-from syncd.auth import is_token
-from syncd.commits import GroupCommit
+from crdt_conv import CrdtConvError, InvalidMessage
+from syncd import api, collab
+from syncd.auth import AccessDenied
+from syncd.auth.http import credentials_of
+from syncd.hub import Hub
 from syncd.protocol import CloseCode
-from syncd.rooms import Rooms
-from syncd.socket import Socket
-
-SWEEP_S = 5.0
-"""How often presence expires and empty rooms are closed."""
+from syncd.solo import SoloMember, SoloReader
+from syncd.wire import wire_of
 
 
-class Hub:
-    """The rooms of one store, and the queue in front of its log."""
-
-    def __init__(self, store: Store, *, sweep_s: float = SWEEP_S) -> None:
-        self.store = store
-        self.commits = GroupCommit(store.append_many)
-        self.rooms = Rooms(store, self.commits)
-        self.is_running = False
-        self._sweep_s = sweep_s
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Commit and sweep; when this ends, everything that was queued is on disk."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._sweep)
-            async with anyio.create_task_group() as committing:
-                committing.start_soon(self.commits.run)
-                self.is_running = True
-                try:
-                    yield
-                finally:
-                    self.is_running = False
-                    self.commits.close()
-            tasks.cancel_scope.cancel()
-
-    async def _sweep(self) -> None:
-        while True:
-            await anyio.sleep(self._sweep_s)
-            self.rooms.sweep(time.monotonic())
-            # Derived: who reads or searches beside us finds it, and after a crash less is made anew.
-            with suppress(StoreError):
-                self.store.flush()
-
-
-def create_app(hub: Hub, token: str) -> Starlette:
+def create_app(hub: Hub) -> Starlette:
     """
     Make the application.
 
     Args:
-        hub: The rooms it serves.
-        token: What clients must show: ``?token=`` on sockets, ``Authorization: Bearer`` elsewhere.
+        hub: What it serves; its gate decides who gets in.
     """
     app = Starlette(
         routes=[
@@ -79,10 +37,11 @@ def create_app(hub: Hub, token: str) -> Starlette:
             Route("/readyz", _readyz),
             *api.routes(),
             WebSocketRoute("/sync/{conversation:path}", _sync),
+            WebSocketRoute("/collab", collab.endpoint),
         ]
     )
     app.state.hub = hub
-    app.state.token = token
+    app.state.gate = hub.gate
     return app
 
 
@@ -102,21 +61,29 @@ async def _readyz(request: Request) -> Response:
 async def _sync(websocket: WebSocket) -> None:
     # Accepted before it is refused: a browser sees a close code, but no HTTP status.
     await websocket.accept()
-    state = websocket.app.state
-    if not is_token(state.token, websocket.query_params.get("token")):
-        await websocket.close(CloseCode.UNAUTHORIZED, "a valid token is needed: ?token=")
-        return
-    rooms: Rooms = state.hub.rooms
-    socket = Socket(websocket)
+    hub: Hub = websocket.app.state.hub
+    conversation, credentials = websocket.path_params["conversation"], credentials_of(websocket)
     try:
-        room = rooms.enter(websocket.path_params["conversation"], socket)
+        grant = await hub.admissions.admit(credentials, conversation)
+        room = hub.rooms.open(conversation)
+    except AccessDenied as denied:
+        await websocket.close(denied.code, denied.reason)
+        return
     except InvalidMessage as error:
         await websocket.close(CloseCode.BAD_FRAME, str(error))
         return
-    except StoreError:
-        await websocket.close(CloseCode.INTERNAL_ERROR, "the conversation can't be read now")
+    except CrdtConvError as error:
+        await websocket.close(*collab.close_for(error))
         return
+    wire = wire_of(websocket)
+    socket = hub.open_socket(wire)
+    member = SoloMember(socket, room, grant)
+    hub.admissions.add(member, credentials)
+    room.enter(member)
+    room.welcome(member)
     try:
-        await socket.run(room)
+        await wire.run(SoloReader(member))
     finally:
-        room.leave(socket)
+        room.leave(member)
+        hub.admissions.remove(member)
+        hub.close_socket(socket)

@@ -1,26 +1,52 @@
 """
-Group commit: many updates, one fsync.
+Group commit: many updates, one fsync, in a thread of its own.
 
-While one group is on its way to the disk the next one gathers. Each update is
-handed back with its sequence number once it is durable, in the order in which
-it came, or with the error that kept it from being durable.
+While one group is on its way to the disk the next one gathers; what one document
+got meanwhile goes into the log as one merged update. Each document hears of its
+group once it is durable, in the order in which it came, or of the error that kept
+it from being durable.
 """
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from queue import SimpleQueue
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import anyio
-import anyio.to_thread
 
-from crdt_conv import StoreError
+from crdt_conv import MalformedUpdate, StoreError
 from crdt_conv.engine import Row
+from crdt_conv.ids import ConversationId
+from crdt_conv.updates import merge_updates
 
-Done: TypeAlias = Callable[[int | StoreError], None]
+T = TypeVar("T")
 
 
-class GroupCommit:
+class Committed(NamedTuple):
+    """One update of the log, which holds several that were submitted."""
+
+    seq: int
+    update: bytes
+
+
+Result: TypeAlias = Committed | StoreError
+
+
+class Target(Protocol[T]):
+    """What updates are submitted for: one document."""
+
+    @property
+    def id(self) -> ConversationId:
+        """The document's id."""
+
+    def committed(self, submitted: Sequence[tuple[bytes, T]], result: Result) -> None:
+        """Hear that updates are durable, or why not. Must not raise."""
+
+
+class GroupCommit(Generic[T]):
     """A queue in front of a store's log. Used from one event loop."""
 
     def __init__(self, append: Callable[[Sequence[Row]], Sequence[int]]) -> None:
@@ -28,41 +54,76 @@ class GroupCommit:
         Make an idle queue.
 
         Args:
-            append: Makes rows durable, blocking; called in a thread.
+            append: Makes rows durable, blocking; called in one thread.
         """
         self._append = append
-        self._queue: list[tuple[Row, Done]] = []
-        self._is_waiting = anyio.Event()
+        self._queue: dict[Target[T], list[tuple[bytes, T]]] = {}
+        self._under_way: list[tuple[Target[T], list[tuple[bytes, T]], bytes]] = []
+        self._work: SimpleQueue[list[Row] | None] = SimpleQueue()
         self._is_closed = False
+        self._ended = anyio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    def submit(self, row: Row, done: Done) -> None:
-        """Queue a row; ``done``, which must not raise, is called once it is durable or refused."""
-        self._queue.append((row, done))
-        self._is_waiting.set()
+    def submit(self, target: Target[T], update: bytes, sender: T) -> None:
+        """Queue an update that was checked; ``target`` hears of it together with ``sender``."""
+        waiting = self._queue.get(target)
+        if waiting is None:
+            self._queue[target] = [(update, sender)]
+            self._begin()
+        else:
+            waiting.append((update, sender))
+
+    def _begin(self) -> None:
+        """Hand what has gathered to the thread, unless it is busy."""
+        if self._under_way or not self._queue or self._loop is None:
+            return
+        queue, self._queue = self._queue, {}
+        for target, submitted in queue.items():
+            self._under_way.extend((target, *group) for group in _merged(submitted))
+        self._work.put([Row(target.id, update) for target, _, update in self._under_way])
+
+    def _done(self, results: Sequence[int] | StoreError) -> None:
+        groups, self._under_way = self._under_way, []
+        # The disk first: the thread works while we tell everybody.
+        self._begin()
+        for at, (target, submitted, update) in enumerate(groups):
+            target.committed(submitted, results if isinstance(results, StoreError) else Committed(results[at], update))
+        if self._is_closed and not self._under_way:
+            self._ended.set()
+
+    def _commit(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Commit groups until told to end; runs in the thread."""
+        while (rows := self._work.get()) is not None:
+            results: Sequence[int] | StoreError
+            try:
+                results = self._append(rows)
+            except StoreError as error:
+                results = error
+            except Exception as error:  # noqa: BLE001 - the thread must outlive whatever an engine raises
+                results = StoreError(f"the store failed: {type(error).__name__}: {error}")
+            loop.call_soon_threadsafe(self._done, results)
+
+    async def run(self) -> None:
+        """Commit what comes, until closed and empty. Can't be cancelled: what is queued will be on disk."""
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._commit, args=[self._loop], name="syncd-commits", daemon=True).start()
+        self._begin()
+        with anyio.CancelScope(shield=True):
+            await self._ended.wait()
+        self._work.put(None)
 
     def close(self) -> None:
         """Let ``run`` end when the queue is empty."""
         self._is_closed = True
-        self._is_waiting.set()
+        if not self._under_way and not self._queue:
+            self._ended.set()
 
-    async def run(self) -> None:
-        """Commit what comes, until closed and empty."""
-        while self._queue or not self._is_closed:
-            if not self._queue:
-                self._is_waiting = anyio.Event()
-                await self._is_waiting.wait()
-                continue
-            # Not to be abandoned: what is in the thread will be on disk.
-            with anyio.CancelScope(shield=True):
-                await self._commit_queued()
 
-    async def _commit_queued(self) -> None:
-        # Held here, not in run(), which waits: a callback keeps a whole room alive.
-        group, self._queue = self._queue, []
-        results: Sequence[int | StoreError]
-        try:
-            results = await anyio.to_thread.run_sync(self._append, [row for row, _ in group])
-        except StoreError as error:
-            results = [error] * len(group)
-        for (_, done), result in zip(group, results, strict=True):
-            done(result)
+def _merged(submitted: list[tuple[bytes, T]]) -> list[tuple[list[tuple[bytes, T]], bytes]]:
+    """Return groups of updates, each with the update that holds all of them."""
+    if len(submitted) == 1:
+        return [(submitted, submitted[0][0])]
+    try:
+        return [(submitted, merge_updates(update for update, _ in submitted))]
+    except MalformedUpdate:
+        return [([one], one[0]) for one in submitted]

@@ -17,16 +17,15 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
-import uvicorn
 
 from adapters import AdapterError, Executor, LlamaCpp, find_model
 from crdt_conv import Store
-from syncd.app import Hub, create_app
-from syncd.auth import load_token
+from syncd.app import create_app
+from syncd.auth import TokenGate, load_token
 from syncd.errors import StartError
-
-MAX_FRAME_BYTES = 32 * 1024 * 1024
-DRAIN_S = 5
+from syncd.hub import Hub
+from syncd.limits import Limits
+from syncd.server import Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,7 @@ class Settings:
     model: Path | None = None
     has_executor: bool = True
     name: str = ""
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,50 +70,14 @@ async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
         _listen(settings) as listener,
     ):
         token = load_token(settings.db)
-        url = _url(listener)
+        url = url_of(listener)
         store.publish(url)
-        hub = Hub(store)
+        hub = Hub(store, TokenGate(token), limits=settings.limits)
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with hub.running(), _serving(_server(hub, token), listener), _executor(store, model):
+            server = Server(create_app(hub), hub.limits)
+            async with hub.running(), server.serving(listener), _executor(store, model):
                 announce(Ready(url, token, model, notice))
                 await anext(signals)
-
-
-def _server(hub: Hub, token: str) -> uvicorn.Server:
-    """Return uvicorn, set up so that no log line ever holds a query string with a token."""
-    return _Server(
-        uvicorn.Config(
-            create_app(hub, token),
-            ws="websockets-sansio",
-            ws_max_size=MAX_FRAME_BYTES,
-            ws_per_message_deflate=False,
-            lifespan="off",
-            access_log=False,
-            log_level="error",
-            timeout_graceful_shutdown=DRAIN_S,
-        )
-    )
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn that leaves signals to us: its own handling ends the process before the executor is done."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@asynccontextmanager
-async def _serving(server: uvicorn.Server, listener: socket.socket) -> AsyncIterator[None]:
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.serve, [listener])
-        try:
-            # Uvicorn says so by a flag, not by an event.
-            while not server.started:  # noqa: ASYNC110
-                await anyio.sleep(0.01)
-            yield
-        finally:
-            server.should_exit = True
 
 
 @asynccontextmanager
@@ -162,6 +126,7 @@ def _listen(settings: Settings) -> Iterator[socket.socket]:
         yield listener
 
 
-def _url(listener: socket.socket) -> str:
+def url_of(listener: socket.socket) -> str:
+    """Return the URL under which a socket is reached."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

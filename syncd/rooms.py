@@ -1,192 +1,351 @@
 """
-Rooms: one document each, and the sockets that share it.
+Rooms: one document each, and the members that share it.
 
-Rules. An update is checked, committed, applied and only then relayed; the relay
-goes to its sender too, and is the acknowledgement. What the executor writes
-here takes the same way out. A room lives while somebody is in it or something
-is on its way to the disk; after that the document is only in the store.
+Rules. An update is checked, committed, and only then relayed and acknowledged. A room works on
+bytes: what a client lacks is computed from the log, and no Y.Doc is needed to serve one; who reads
+the conversation in this process is brought up to date behind it, by ``Follower``. What is written
+in this process takes the same way out. A room lives while somebody is in it or something is on its
+way to the disk; after that the document is only in the store.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from crdt_conv import Change, Conversation, MalformedUpdate, Store, StoreError
-from crdt_conv.engine import Row
-from syncd.commits import GroupCommit
-from syncd.protocol import (
-    AwarenessQueried,
-    AwarenessReceived,
-    AwarenessStates,
-    CloseCode,
-    DiffRequested,
-    RemoteProtocolError,
-    ServerSession,
-    UpdateReceived,
-)
+from crdt_conv import Change, ConversationDeleted, MalformedUpdate, Store, StoreError
+from crdt_conv.encoded import EncodedDocument
+from crdt_conv.ids import ConversationId
+from crdt_conv.updates import EMPTY_UPDATE, check_update
+from syncd.auth import Right
+from syncd.commits import Committed, GroupCommit, Result
+from syncd.counters import Counters
+from syncd.follower import Follower
+from syncd.limits import Limits
+from syncd.member import Member, Slot
+from syncd.protocol import AwarenessStates, CloseCode, RemoteProtocolError
+from syncd.protocol.lib0 import encode_var_bytes
+from syncd.protocol.refusals import Refusal, Status
+from syncd.wire import Outgoing
 
 logger = logging.getLogger("syncd")
 
+Clock = Callable[[], float]
 
-class Connection(Protocol):
-    """What a room needs of a socket. Neither call waits nor raises."""
-
-    def send(self, frame: bytes) -> None:
-        """Queue a frame."""
-
-    def close(self, code: int, reason: str) -> None:
-        """Close after what is queued."""
+SMALL_BYTES = 256 * 1024
+"""The state vector of a larger document is computed behind the answer that a client waits for."""
 
 
 class Room:
     """One open document. Used from one event loop."""
 
-    def __init__(self, conversation: Conversation, commits: GroupCommit) -> None:
-        self.conversation = conversation
-        self._commits = commits
-        self._members: dict[Connection, ServerSession] = {}
-        self._awareness = AwarenessStates()
+    def __init__(self, conversation: ConversationId, rooms: Rooms) -> None:
+        self.id = conversation
+        self._rooms = rooms
+        self._counters = rooms.counters
+        self._members: dict[Member, None] = {}
+        self._presence = AwarenessStates()
+        self._untold: set[int] = set()
+        self._document: EncodedDocument | None = None
+        self._asked_s = 0.0
+        self._size = rooms.store.engine.size(conversation)
+        self._bytes = self._size.snapshot + self._size.updates
         self._uncommitted = 0
-        self._unsubscribe = conversation.subscribe(self._relay)
+
+    @property
+    def members(self) -> Iterable[Member]:
+        """Who is here."""
+        return self._members.keys()
 
     @property
     def is_idle(self) -> bool:
         """Whether nobody would notice if this room were gone."""
         return not self._members and not self._uncommitted
 
-    def close(self) -> None:
-        """Stop listening to the conversation."""
-        self._unsubscribe()
+    @property
+    def document(self) -> EncodedDocument:
+        """
+        The document as bytes, read from the log where it is not in memory.
 
-    def enter(self, connection: Connection) -> None:
-        """Let a socket in, and ask it for what it has."""
-        session = ServerSession()
-        presence = self._awareness.encode() if self._awareness else None
-        # Before it is a member: where the document can't be read, nobody has entered.
-        greeting = session.open(self.conversation.state_vector, presence)
-        self._members[connection] = session
-        for frame in greeting:
-            connection.send(frame)
+        Raises:
+            StoreError: It can't be read.
+        """
+        self._asked_s = self._rooms.clock()
+        if self._document is None:
+            rows = self._rooms.store.read(self.id)
+            self._document = EncodedDocument(update for _, update in rows)
+        return self._document
 
-    def leave(self, connection: Connection) -> None:
-        """Forget a socket and whom it announced."""
-        self._members.pop(connection, None)
-        gone = self._awareness.remove(connection)
+    # Members
+
+    def enter(self, member: Member) -> None:
+        """Let a member in."""
+        self._members[member] = None
+
+    def welcome(self, member: Member) -> None:
+        """Tell a member who is here, if anybody is."""
+        if self._presence:
+            self.present(member)
+
+    def leave(self, member: Member) -> None:
+        """Forget a member and whom it announced."""
+        self._members.pop(member, None)
+        member.socket.forget(member)
+        gone = self._presence.remove(member)
         if gone is not None:
-            self._broadcast(lambda session: session.awareness(gone))
+            self._tell_presence(gone)
 
-    def receive(self, connection: Connection, data: bytes, now_s: float) -> None:
-        """Handle one frame; a frame or update that can't be one closes its sender, and only that."""
-        session = self._members.get(connection)
-        if session is None:
+    def expel(self, code: int, reason: str) -> None:
+        """Have everybody leave."""
+        for member in tuple(self._members):
+            member.expel(code, reason)
+
+    # What a member asks
+
+    def answer(self, member: Member, state_vector: bytes) -> None:
+        """
+        Send what a member lacks, and ask it for what it has.
+
+        Raises:
+            MalformedUpdate: ``state_vector`` is none.
+            StoreError: The document can't be read.
+        """
+        if member.socket.is_lagging:
+            # Asking costs nothing, and the answer much: once the peer has read on.
+            member.unanswered = state_vector
             return
-        try:
-            for event in session.receive(data):
-                self._handle(connection, session, event, now_s)
-        except (RemoteProtocolError, MalformedUpdate) as error:
-            self._refuse(connection, session, str(error))
+        document = self.document
+        member.send(Outgoing(member.diff(document.encode(state_vector))))
+        if len(document.merged) <= SMALL_BYTES:
+            self._ask(member)
+        else:
+            asyncio.get_running_loop().call_soon(self._ask, member)
 
-    def _handle(self, connection: Connection, session: ServerSession, event: object, now_s: float) -> None:
-        match event:
-            case DiffRequested(state_vector):
-                connection.send(session.diff(self.conversation.encode(state_vector)))
-            case UpdateReceived(update):
-                self._submit(connection, session, update)
-            case AwarenessReceived(payload):
-                self._announce(connection, payload, now_s)
-            case AwarenessQueried():
-                connection.send(session.awareness(self._awareness.encode()))
+    def _ask(self, member: Member) -> None:
+        if member in self._members:
+            try:
+                member.send(Outgoing(member.step1(self.document.state_vector)))
+            except StoreError as error:
+                self.fail(member, error)
+
+    def fail(self, member: Member, error: StoreError) -> None:
+        """Have a member come back later: the store does not answer."""
+        logger.error("the store failed: %s", error, extra={"conversation": self.id})
+        member.expel(CloseCode.TRY_AGAIN_LATER, "the server can't read or store now: come back")
+
+    def log_refused(self, reason: str) -> None:
+        """Write down that a frame was refused."""
+        self._counters.refuse(Status.INVALID_UPDATE)
+        logger.warning("refused a frame: %s", reason, extra={"conversation": self.id})
 
     # Updates
 
-    def _submit(self, connection: Connection, session: ServerSession, update: bytes) -> None:
-        if not self.conversation.is_news(update):
+    def submit(self, member: Member, update: bytes, *, is_diff: bool) -> None:
+        """
+        Take an update on its way to the disk.
+
+        Raises:
+            StoreError: The document can't be read.
+        """
+        counters = self._counters
+        counters.received += 1
+        counters.received_bytes += len(update)
+        slot = member.expect()
+        if update == EMPTY_UPDATE:
+            member.settle(slot)
+            return
+        try:
+            check_update(update)
+        except MalformedUpdate as error:
+            self.log_refused(str(error))
+            member.settle(slot, Refusal(Status.INVALID_UPDATE, str(error)))
+            return
+        if (is_diff or not member.can_write) and self.document.has(update):
             # All of it is on disk already.
-            connection.send(session.update(update))
+            member.echo(update)
+            member.settle(slot)
+            return
+        refusal = self._refusal(member, update)
+        if refusal is not None:
+            counters.refuse(refusal.status)
+            member.settle(slot, refusal)
             return
         self._uncommitted += 1
-        row = Row(self.conversation.id, update)
-        self._commits.submit(row, lambda result: self._committed(connection, update, result))
+        member.socket.submitted(len(update))
+        self._rooms.commits.submit(self, update, slot)
 
-    def _committed(self, connection: Connection, update: bytes, result: int | StoreError) -> None:
-        self._uncommitted -= 1
-        try:
-            if isinstance(result, StoreError):
-                raise result
-            self.conversation.apply_logged(update, result)
-        except StoreError as error:
-            logger.error("conversation %s: an update is not taken in: %s", self.conversation.id, error)
-            connection.close(CloseCode.TRY_AGAIN_LATER, "the server can't store updates now")
-        except MalformedUpdate as error:
-            session = self._members.get(connection)
-            if session is not None:
-                self._refuse(connection, session, str(error))
+    def _refusal(self, member: Member, update: bytes) -> Refusal | None:
+        if not member.can_write:
+            return Refusal(Status.PERMISSION_DENIED, f"you may only read this conversation ({Right.WRITE} is missing)")
+        if self._bytes + len(update) > self._rooms.limits.document_bytes:
+            return Refusal(Status.PAYLOAD_TOO_LARGE, "the conversation would be larger than this server allows")
+        return None
 
-    def _relay(self, change: Change) -> None:
-        # Everybody, its sender too: the echo says that it is on disk.
-        self._broadcast(lambda session: session.update(change.update))
+    def committed(self, submitted: Sequence[tuple[bytes, Slot]], result: Result) -> None:
+        """Relay and acknowledge what is on disk, or say that it is not."""
+        self._uncommitted -= len(submitted)
+        for update, slot in submitted:
+            slot.member.socket.settled(len(update))
+        if not isinstance(result, Committed):
+            self._not_committed(submitted, result)
+            return
+        seq, update = result
+        self._counters.committed += len(submitted)
+        self._counters.commits += 1
+        senders = {slot.member for _, slot in submitted}
+        self._relay(update, senders.pop() if len(senders) == 1 else None)
+        for _, slot in submitted:
+            slot.member.settle(slot)
+        self._rooms.follower.note(self.id, seq, update)
 
-    def _refuse(self, connection: Connection, session: ServerSession, reason: str) -> None:
-        logger.warning("conversation %s: refused a frame: %s", self.conversation.id, reason)
-        connection.send(session.denied(reason))
-        connection.close(CloseCode.BAD_FRAME, reason)
+    def _not_committed(self, submitted: Sequence[tuple[bytes, Slot]], error: StoreError) -> None:
+        is_deleted = isinstance(error, ConversationDeleted)
+        if not is_deleted:
+            logger.error("an update is not stored: %s", error, extra={"conversation": self.id})
+        refusal = Refusal(
+            Status.EVICTED if is_deleted else Status.TRY_AGAIN,
+            "the conversation was deleted" if is_deleted else "the server can't store updates now: come back",
+        )
+        for _, slot in submitted:
+            self._counters.refuse(refusal.status)
+            slot.member.settle(slot, refusal)
+        code = CloseCode.DELETED if is_deleted else CloseCode.TRY_AGAIN_LATER
+        for member in {slot.member for _, slot in submitted}:
+            member.expel(code, refusal.reason)
+
+    def written(self, update: bytes) -> None:
+        """Relay what was written in this process; it is on disk."""
+        self._relay(update, None)
+
+    def _relay(self, update: bytes, sender: Member | None) -> None:
+        self._bytes += len(update)
+        if self._document is not None:
+            self._document.add(update)
+        messages: dict[bytes, Outgoing] = {}
+        relayed = 0
+        for member in self._members:
+            if member is sender and not member.wants_echo:
+                continue
+            # One envelope, one encoding for all.
+            message = messages.get(member.envelope)
+            if message is None:
+                message = messages[member.envelope] = Outgoing(member.relayed(update))
+            relayed += member.socket.relay(member, update, message)
+        self._counters.relayed += relayed
 
     # Presence
 
-    def _announce(self, connection: Connection, payload: bytes, now_s: float) -> None:
-        changed = self._awareness.apply(payload, now_s, origin=connection)
-        # To its sender too: stock clients count on it to know that the socket lives.
-        if changed:
-            self._broadcast(lambda session: session.awareness(self._awareness.encode(changed)))
-        else:
-            connection.send(self._members[connection].awareness(payload))
+    def announce(self, member: Member, payload: bytes) -> None:
+        """
+        Take in a member's presence; everybody is told soon.
 
-    def expire(self, now_s: float) -> None:
-        """Drop who has not been heard of for 30 s."""
-        gone = self._awareness.expire(now_s)
+        Raises:
+            RemoteProtocolError: It can't be one, or shows too much.
+        """
+        changed = self._presence.apply(payload, self._rooms.clock(), origin=member)
+        if not changed:
+            # Its sender is told at once: stock clients count on it to know that the socket lives.
+            member.send(Outgoing(member.presence(payload)))
+            return
+        if not self._untold:
+            asyncio.get_running_loop().call_later(self._rooms.limits.presence_s, self._tell_untold)
+        self._untold |= changed
+
+    def present(self, member: Member) -> None:
+        """Tell a member who is here."""
+        member.send(Outgoing(member.presence(self._presence.encode())))
+
+    def _tell_untold(self) -> None:
+        untold, self._untold = self._untold, set()
+        self._tell_presence(self._presence.encode(untold))
+
+    def _tell_presence(self, payload: bytes) -> None:
+        messages: dict[bytes, Outgoing] = {}
+        for member in self._members:
+            message = messages.get(member.presence_envelope)
+            if message is None:
+                message = messages[member.presence_envelope] = Outgoing(
+                    encode_var_bytes(payload, member.presence_envelope)
+                )
+            if member.socket.is_lagging:
+                member.is_unaware = True
+            else:
+                member.send(message)
+
+    def sweep(self, now_s: float) -> None:
+        """Drop who has not been heard of for 30 s, and bytes that nobody asked for."""
+        gone = self._presence.expire(now_s)
         if gone is not None:
-            self._broadcast(lambda session: session.awareness(gone))
-
-    def _broadcast(self, encode: Callable[[ServerSession], bytes]) -> None:
-        frame: bytes | None = None
-        for connection, session in tuple(self._members.items()):
-            # One dialect, one encoding for all.
-            frame = frame or encode(session)
-            connection.send(frame)
+            self._tell_presence(gone)
+        if now_s - self._asked_s > self._rooms.limits.idle_s:
+            self._document = None
 
 
 class Rooms:
     """The open rooms of a store."""
 
-    def __init__(self, store: Store, commits: GroupCommit) -> None:
-        self._store = store
-        self._commits = commits
+    def __init__(
+        self,
+        store: Store,
+        commits: GroupCommit[Slot],
+        follower: Follower,
+        *,
+        limits: Limits,
+        counters: Counters,
+        clock: Clock,
+    ) -> None:
+        self.store = store
+        self.commits = commits
+        self.follower = follower
+        self.limits = limits
+        self.counters = counters
+        self.clock = clock
         self._open: dict[str, Room] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def enter(self, conversation_id: str, connection: Connection) -> Room:
+    def __iter__(self) -> Iterable[Room]:
+        return iter(tuple(self._open.values()))
+
+    def get(self, conversation_id: str) -> Room | None:
+        """Return an open room."""
+        return self._open.get(conversation_id)
+
+    def open(self, conversation_id: str) -> Room:
         """
-        Let a socket into a room, opened where it is not.
+        Return a document's room.
 
         Raises:
             InvalidMessage: This can't be a conversation's id.
-            StoreError: The document can't be read.
+            ConversationDeleted: It was deleted.
+            StoreError: The store can't be read.
         """
         room = self._open.get(conversation_id)
         if room is None:
-            room = self._open[conversation_id] = Room(self._store.join(conversation_id), self._commits)
-        room.enter(connection)
+            self.store.check_joinable(conversation_id)
+            room = self._open[conversation_id] = Room(ConversationId(conversation_id), self)
         return room
+
+    def on_change(self, change: Change) -> None:
+        """Relay what was written in this process."""
+        if not self.follower.is_applying(change):
+            room = self._open.get(change.conversation)
+            if room is not None:
+                room.written(change.update)
+
+    def on_deleted(self, conversation_id: str) -> None:
+        """Tell everybody that a conversation is gone."""
+        room = self._open.get(conversation_id)
+        self.follower.forget(conversation_id)
+        if room is not None:
+            room.expel(CloseCode.DELETED, "the conversation was deleted")
 
     def sweep(self, now_s: float) -> None:
         """Expire presence, and close rooms that nobody is in."""
         for conversation_id, room in tuple(self._open.items()):
-            room.expire(now_s)
+            room.sweep(now_s)
             if room.is_idle:
-                room.close()
                 del self._open[conversation_id]
-                self._store.let_go(conversation_id)

@@ -1,88 +1,208 @@
 """
-One WebSocket as a room sees it: a bounded queue, a task that sends and one that reads.
+One WebSocket as rooms see it: what it may send, what waits for it, and when it is too slow.
 
-Two tasks, since if the reader also sent its replies, two peers with full buffers
-would each wait for the other to read.
+While its peer reads more slowly than we write, updates are held and merged: however long it
+lags, it is sent one update for each document when it reads on. Other messages are few and are
+written at once; all of it is bounded, and beyond the bound, or after some time, the socket is
+closed with 1013: its client comes back and asks for what it lacks.
 """
 
 from __future__ import annotations
 
-import time
-from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
-import anyio
-from starlette.websockets import WebSocket, WebSocketDisconnect
-
+from crdt_conv import MalformedUpdate
+from crdt_conv.updates import merge_updates
+from syncd.counters import Counters
+from syncd.limits import Limits
 from syncd.protocol import CloseCode
-from syncd.rooms import Room
+from syncd.throttle import Throttle
+from syncd.wire import Outgoing, Wire
 
-MAX_QUEUED_BYTES = 16 * 1024 * 1024
-"""What may wait for a slow reader before its socket is closed with 1013."""
+Clock = Callable[[], float]
+Later = Callable[[float, Callable[[], None]], object]
 
-# RFC 6455: a close frame carries 125 bytes, two of them the code.
-_MAX_REASON_BYTES = 123
+MERGED_AT = 64
+"""So many held updates are merged into one before the reader asks, so that they take less room."""
+
+
+class Held(Protocol):
+    """A member of a room for whom updates are held."""
+
+    def relayed(self, update: bytes) -> bytes:
+        """Return the frame that holds an update."""
+
+    def caught_up(self) -> None:
+        """Hear that the socket reads on."""
 
 
 class Socket:
-    """A ``rooms.Connection`` over a Starlette WebSocket that was accepted."""
+    """A wire with bounds. Used from one event loop; nothing here waits or raises."""
 
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
-        self._queue: deque[bytes] = deque()
-        self._queued_bytes = 0
-        self._closing: tuple[int, str] | None = None
-        self._wake = anyio.Event()
+    def __init__(
+        self, wire: Wire, limits: Limits, counters: Counters, *, clock: Clock, later: Later
+    ) -> None:
+        """
+        Bound a wire.
 
-    def send(self, frame: bytes) -> None:
-        """Queue a frame; too many for a slow reader close the socket."""
-        if self._closing is not None:
+        Args:
+            wire: An accepted WebSocket.
+            limits: The bounds.
+            counters: Where what happens is counted.
+            clock: Seconds that never go back.
+            later: Calls a function after so many seconds.
+        """
+        self.limits = limits
+        self._wire = wire
+        self._counters = counters
+        self._clock = clock
+        self._later = later
+        self._held: dict[Held, list[bytes]] = {}
+        self._held_bytes = 0
+        self._written_bytes = 0
+        self._lags_since: float | None = None
+        self._uncommitted_bytes = 0
+        self._is_paused = False
+        self._is_throttled = False
+        self._throttle = Throttle(limits.bytes_per_s, limits.frames_per_s)
+        self.is_closed = False
+
+    # Out
+
+    @property
+    def is_lagging(self) -> bool:
+        """Whether the peer reads more slowly than we write."""
+        return self._lags_since is not None
+
+    @property
+    def held_bytes(self) -> int:
+        """What waits for the peer to read on."""
+        return self._held_bytes
+
+    def send(self, message: Outgoing) -> None:
+        """Send a message that can't be merged with others."""
+        if self.is_closed:
             return
-        self._queue.append(frame)
-        self._queued_bytes += len(frame)
-        if self._queued_bytes > MAX_QUEUED_BYTES:
-            self._queue.clear()
-            self.close(CloseCode.TRY_AGAIN_LATER, "too slow: come back and catch up")
-        self._wake.set()
+        if self._wire.is_congested:
+            self._lag()
+            self._written_bytes += len(message.data)
+            self._check_lag()
+        self._wire.write(message)
+
+    def send_times(self, message: Outgoing, count: int) -> None:
+        """Send a small message several times over."""
+        if count == 1 or self._wire.is_congested:
+            for _ in range(count):
+                self.send(message)
+        elif not self.is_closed:
+            self._wire.write(message, count)
+
+    def relay(self, member: Held, update: bytes, message: Outgoing) -> bool:
+        """Send an update, or hold it until the peer has read what came before; returns whether it was sent."""
+        if self._lags_since is None and not self._wire.is_congested:
+            self._wire.write(message)
+            return True
+        if not self.is_closed:
+            self._lag()
+            self._hold(member, update)
+        return False
+
+    def _lag(self) -> None:
+        if self._lags_since is None:
+            self._lags_since = self._clock()
+
+    def _hold(self, member: Held, update: bytes) -> None:
+        held = self._held.setdefault(member, [])
+        held.append(update)
+        self._held_bytes += len(update)
+        self._counters.merged += 1
+        if len(held) >= MERGED_AT:
+            self._held_bytes -= sum(map(len, held))
+            held[:] = _merged(held)
+            self._held_bytes += sum(map(len, held))
+        self._check_lag()
+
+    def _check_lag(self) -> None:
+        if self._held_bytes + self._written_bytes > self.limits.lag_bytes:
+            self._too_slow()
+
+    def _too_slow(self) -> None:
+        self.close(CloseCode.TRY_AGAIN_LATER, "too slow: come back and catch up")
+
+    def drained(self) -> None:
+        """Send what was held: the peer has read what came before."""
+        if self.is_closed:
+            return
+        held, self._held = self._held, {}
+        self._lags_since = None
+        self._held_bytes = self._written_bytes = 0
+        for member, updates in held.items():
+            for update in _merged(updates):
+                self.relay(member, update, Outgoing(member.relayed(update)))
+            member.caught_up()
+
+    def forget(self, member: Held) -> None:
+        """Hold nothing any more for one who left its room."""
+        self._held_bytes -= sum(map(len, self._held.pop(member, ())))
+
+    def sweep(self, now_s: float) -> None:
+        """Close it where it lagged for too long."""
+        if self._lags_since is not None and now_s - self._lags_since > self.limits.lag_s:
+            self._too_slow()
 
     def close(self, code: int, reason: str) -> None:
-        """Close after what is queued."""
-        if self._closing is None:
-            self._closing = (code, reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore"))
-        self._wake.set()
+        """Close behind what was written."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._held.clear()
+            self._held_bytes = 0
+            self._counters.close(code)
+            self._wire.close(code, reason)
 
-    async def run(self, room: Room) -> None:
-        """Carry frames both ways until either end closes."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._write, tasks.cancel_scope)
-            await self._read(room)
-            tasks.cancel_scope.cancel()
+    # In
 
-    async def _write(self, scope: anyio.CancelScope) -> None:
-        try:
-            while self._queue or self._closing is None:
-                await self._write_queued()
-            await self._websocket.close(*self._closing)
-        except (WebSocketDisconnect, RuntimeError):
-            # Starlette raises RuntimeError for a send after the peer has gone.
-            pass
-        scope.cancel()
+    def admits(self, size: int) -> bool:
+        """
+        Count a message that came; who sends too much is read more slowly.
 
-    async def _write_queued(self) -> None:
-        while self._queue:
-            frame = self._queue.popleft()
-            await self._websocket.send_bytes(frame)
-            self._queued_bytes -= len(frame)
-        if self._closing is None:
-            self._wake = anyio.Event()
-            await self._wake.wait()
+        Returns:
+            Whether it is to be handled: not any more when the socket is being closed.
+        """
+        wait_s = self._throttle.take(size, self._clock())
+        if wait_s > 0 and not self._is_throttled:
+            self._is_throttled = True
+            self._wire.pause()
+            self._later(wait_s, self._unthrottle)
+        return not self.is_closed
 
-    async def _read(self, room: Room) -> None:
-        while True:
-            event = await self._websocket.receive()
-            if event["type"] == "websocket.disconnect":
-                return
-            data = event.get("bytes")
-            if data is None:
-                self.close(CloseCode.BAD_FRAME, "frames are binary")
-            else:
-                room.receive(self, data, time.monotonic())
+    def _unthrottle(self) -> None:
+        self._is_throttled = False
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if not self._is_throttled and not self._is_paused:
+            self._wire.resume()
+
+    def submitted(self, size: int) -> None:
+        """Count bytes that are on their way to the disk; with too many of them nothing more is read."""
+        self._uncommitted_bytes += size
+        if self._uncommitted_bytes > self.limits.uncommitted_bytes and not self._is_paused:
+            self._is_paused = True
+            self._wire.pause()
+
+    def settled(self, size: int) -> None:
+        """Count bytes that are on disk, or refused."""
+        self._uncommitted_bytes -= size
+        if self._is_paused and self._uncommitted_bytes <= self.limits.uncommitted_bytes // 2:
+            self._is_paused = False
+            self._read_on()
+
+
+def _merged(updates: list[bytes]) -> list[bytes]:
+    if len(updates) <= 1:
+        return updates
+    try:
+        return [merge_updates(updates)]
+    except MalformedUpdate:
+        return updates

@@ -34,3 +34,15 @@ def conversation_json(conversation: Conversation, branch: str = MAIN) -> dict[st
 def info_json(info: ConversationInfo) -> dict[str, Any]:
     """Return one line of the list of conversations; times in milliseconds."""
     return {"id": info.id, "title": info.title, "created": info.created, "updated": info.updated}
+
+
+def branch_json(conversation: Conversation, name: str) -> dict[str, Any]:
+    """
+    Return a branch as people see it, and where it ends.
+
+    Raises:
+        UnknownBranch: There is none of this name.
+    """
+    branch = conversation.branch(name)
+    heads = [head.id for head in conversation.heads(name)]
+    return {"name": name, "title": branch.title, "archived": branch.is_archived, "heads": heads}

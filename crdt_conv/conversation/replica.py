@@ -433,6 +433,7 @@ class Replica:
             frozenset(changes.messages),
             frozenset(changes.runs),
             frozenset(m for m in changes.messages if m in graph and graph[m].status == REDACTED),
+            frozenset(changes.roots),
         )
         self._subscribers.tell(change)
 

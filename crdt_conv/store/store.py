@@ -165,16 +165,26 @@ class Store(Keeper):
             InvalidMessage: This can't be an id.
             ConversationDeleted: It was here, and was deleted.
         """
-        if not 0 < len(conversation_id) <= 200 or not conversation_id.isprintable():
-            raise InvalidMessage("a conversation's id has 1 to 200 printable characters")
         conversation = self._live.get(conversation_id)
         if conversation is None:
-            if self.engine.is_deleted(conversation_id):
-                raise ConversationDeleted(conversation_id)
+            self.check_joinable(conversation_id)
             conversation = Conversation(ConversationId(conversation_id), self, self._author)
             conversation.subscribe(self._on_change)
             self._live[conversation_id] = conversation
         return conversation
+
+    def check_joinable(self, conversation_id: str) -> None:
+        """
+        Refuse what can't be joined.
+
+        Raises:
+            InvalidMessage: This can't be an id.
+            ConversationDeleted: It was here, and was deleted.
+        """
+        if not 0 < len(conversation_id) <= 200 or not conversation_id.isprintable():
+            raise InvalidMessage("a conversation's id has 1 to 200 printable characters")
+        if self.engine.is_deleted(conversation_id):
+            raise ConversationDeleted(conversation_id)
 
     def fork(self, conversation_id: str, title: str | None = None) -> Conversation:
         """

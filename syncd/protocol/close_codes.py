@@ -21,6 +21,7 @@ class CloseCode(IntEnum):
     UNAUTHORIZED = 4401
     FORBIDDEN = 4403
     DELETED = 4404
+    TIMEOUT = 4508
 
 
 def is_final(code: int) -> bool:

@@ -115,23 +115,35 @@ def conv_json(db: Path, *arguments: str, stdin: str = "") -> Any:
     return json.loads(conv(db, *arguments, "--json", stdin=stdin))
 
 
-class YWebsocketClient:
-    """A stock y-websocket client in Node."""
+DIALECTS = ("y-websocket", "hocuspocus-4", "hocuspocus-3")
 
-    def __init__(self, url: str, room: str, token: str = TOKEN) -> None:
-        command = ["node", str(NODE / "client.mjs"), f"{url}/sync", room, token]
-        self.room = room
+
+class StockClient:
+    """A stock client in Node: y-websocket, or Hocuspocus' provider in one of two versions."""
+
+    def __init__(self, dialect: str, url: str, *rooms: str, token: str = TOKEN) -> None:
+        command = ["node", str(NODE / "client.mjs"), dialect, url, token, *rooms]
+        self.room = rooms[0]
+        self.events: list[Any] = []
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=NODE)
 
     def do(self, command: str, **fields: object) -> Any:
-        """Send a command and return its answer."""
+        """Send a command and return its answer; events that come before it are kept."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"do": command, **fields}).encode() + b"\n")
         self._process.stdin.flush()
-        return self.next()
+        while "event" in (told := self._next()):
+            self.events.append(told)
+        return told
 
-    def next(self, timeout_s: float = 30) -> Any:
-        """Return the next answer or event."""
+    def event(self, kind: str) -> Any:
+        """Return the next event of a kind, and forget those before it."""
+        while True:
+            told = self.events.pop(0) if self.events else self._next()
+            if told.get("event") == kind:
+                return told
+
+    def _next(self, timeout_s: float = 30) -> Any:
         return json.loads(read_line(self._process, timeout_s))
 
     def close(self) -> None:

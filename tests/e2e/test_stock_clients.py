@@ -1,16 +1,29 @@
-"""Stock Yjs clients, unmodified, in Node, against the real daemon."""
+"""Stock Yjs clients, unmodified, in Node, against the real daemon: each test with each of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from crdt_conv import new_id
-from tests.e2e.programs import Daemon, YWebsocketClient, conv_json, daemon, node_is_missing
+from crdt_conv import Store, new_id
+from tests.e2e.programs import DIALECTS, Daemon, StockClient, conv_json, daemon, node_is_missing
 
 pytestmark = pytest.mark.skipif(bool(node_is_missing()), reason=node_is_missing())
+
+HOCUSPOCUS = DIALECTS[1:]
+
+Connect = Callable[..., StockClient]
+
+
+@pytest.fixture(params=DIALECTS)
+def dialect(request: pytest.FixtureRequest) -> str:
+    """Name a client."""
+    return str(request.param)
 
 
 @pytest.fixture
@@ -21,35 +34,39 @@ def server(tmp_path: Path) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def browsers(server: Daemon) -> Iterator[list[YWebsocketClient]]:
-    """Run two y-websocket clients in one room."""
-    room = new_id()
-    clients = [YWebsocketClient(server.ws, room) for _ in range(2)]
-    yield clients
-    for client in clients:
-        client.close()
+def connect(server: Daemon, dialect: str) -> Iterator[Connect]:
+    """Start clients, which are ended."""
+    with ExitStack() as clients:
+
+        def start(*rooms: str, token: str | None = None, kind: str = dialect) -> StockClient:
+            given = {} if token is None else {"token": token}
+            client = StockClient(kind, server.ws, *rooms, **given)
+            clients.callback(client.close)
+            return client
+
+        yield start
 
 
-def say(client: YWebsocketClient, text: str, *parents: str) -> str:
+def say(client: StockClient, text: str, *parents: str, room: int = 0) -> str:
     """Let a browser write a message; returns its id."""
     message_id = new_id()
-    client.do("append", id=message_id, parents=list(parents), role="user", text=text)
+    client.do("append", id=message_id, parents=list(parents), role="user", text=text, room=room)
     return message_id
 
 
-def heard(client: YWebsocketClient, count: int) -> list[str]:
+def heard(client: StockClient, count: int, room: int = 0) -> list[str]:
     """Wait until a browser has so many messages; returns what they say."""
-    client.do("wait", messages=count)
-    return [message["text"] for message in client.do("read")["messages"]]
+    client.do("wait", messages=count, room=room)
+    return [message["text"] for message in client.do("read", room=room)["messages"]]
 
 
-def test_two_browsers_and_the_command_line_share_a_conversation(
-    server: Daemon, browsers: list[YWebsocketClient]
-) -> None:
+def test_two_browsers_and_the_command_line_share_a_conversation(server: Daemon, connect: Connect) -> None:
     """What a browser writes is read by the other and by conv, and what conv writes by both."""
+    room = new_id()
+    browsers = [connect(room), connect(room)]
     first = say(browsers[0], "Grüße 😀")
     assert heard(browsers[1], 1) == ["Grüße 😀"]
-    answer = conv_json(server.db, "append", browsers[0].room, "hello, browser")
+    answer = conv_json(server.db, "append", room, "hello, browser")
     assert answer["parents"] == [first]
     for browser in browsers:
         assert heard(browser, 2) == ["Grüße 😀", "hello, browser"]
@@ -57,8 +74,20 @@ def test_two_browsers_and_the_command_line_share_a_conversation(
     assert (message["created"], message["nonce"], message["parents"]) == ("number", "Uint8Array", [first])
 
 
-def test_what_browsers_write_offline_is_merged(server: Daemon, browsers: list[YWebsocketClient]) -> None:
+def test_dialects_share_a_document(connect: Connect) -> None:
+    """A client of each dialect in one room: all read the same."""
+    room = new_id()
+    browsers = [connect(room, kind=kind) for kind in DIALECTS]
+    for number, browser in enumerate(browsers):
+        say(browser, f"from {number}")
+    for browser in browsers:
+        assert sorted(heard(browser, 3)) == ["from 0", "from 1", "from 2"]
+
+
+def test_what_browsers_write_offline_is_merged(server: Daemon, connect: Connect) -> None:
     """Both write while cut off; when they come back everybody reads one log, and conv calls it diverged."""
+    room = new_id()
+    browsers = [connect(room), connect(room)]
     first = say(browsers[0], "together")
     heard(browsers[1], 1)
     for number, browser in enumerate(browsers):
@@ -68,30 +97,130 @@ def test_what_browsers_write_offline_is_merged(server: Daemon, browsers: list[YW
         browser.do("connect")
     for browser in browsers:
         assert sorted(heard(browser, 3)) == ["alone 0", "alone 1", "together"]
-    shown = conv_json(server.db, "show", browsers[0].room)
+    shown = conv_json(server.db, "show", room)
     assert (len(shown["messages"]), shown["diverged"]) == (3, True)
 
 
-def test_a_browser_finds_everything_after_a_restart(tmp_path: Path) -> None:
-    """The first client of a cold document gets it whole, from a daemon that was started again."""
+def test_concurrent_edits_of_one_text_converge(connect: Connect) -> None:
+    """Two clients type into one text at the same time; both read the same, nothing twice."""
     room = new_id()
-    for count in (1, 2):
-        with daemon(tmp_path / "chats.db", "--no-executor") as server:
-            client = YWebsocketClient(server.ws, room)
-            try:
-                client.do("wait", messages=count - 1)
-                say(client, f"message {count}")
-                # Its echo is seen by another client only when it is on disk.
-                other = YWebsocketClient(server.ws, room)
-                assert len(heard(other, count)) == count
-                other.close()
-            finally:
-                client.close()
+    browsers = [connect(room), connect(room)]
+    for _ in range(20):
+        for letter, browser in zip("ab", browsers, strict=True):
+            browser.do("type", text=letter)
+    for browser in browsers:
+        browser.do("typed", length=40)
+    texts = {browser.do("state")["text"] for browser in browsers}
+    assert len(texts) == 1
+    assert sorted(texts.pop()) == ["a"] * 20 + ["b"] * 20
 
 
-def test_a_wrong_token_ends_a_browser_s_attempts(server: Daemon) -> None:
-    """y-websocket is closed with a code that it takes for final, and does not come back for ever."""
-    client = YWebsocketClient(server.ws, new_id(), token="wrong")
-    event = client.next()
-    client.close()
-    assert (event["event"], event["code"]) == ("closed", 4401)
+def test_two_that_open_a_new_document_at_once_have_its_content_once(connect: Connect) -> None:
+    """Both write before either is connected; each message is there once."""
+    room = new_id()
+    browsers = [connect(room), connect(room)]
+    for number, browser in enumerate(browsers):
+        say(browser, f"{number}")
+    for browser in browsers:
+        assert sorted(heard(browser, 2)) == ["0", "1"]
+
+
+def test_a_cold_document_is_whole_when_a_client_is_in_sync(tmp_path: Path, dialect: str) -> None:
+    """The first client of a stored document is never "synced" on an empty answer."""
+    with Store(tmp_path / "chats.db") as store:
+        conversation = store.create()
+        for number in range(300):
+            conversation.append("user", f"message {number}")
+    with daemon(tmp_path / "chats.db", "--no-executor") as server:
+        client = StockClient(dialect, server.ws, conversation.id)
+        try:
+            # In sync is all that is waited for.
+            assert len(heard(client, 0)) == 300
+        finally:
+            client.close()
+
+
+def test_a_daemon_that_is_killed_in_the_middle_loses_nothing(tmp_path: Path, dialect: str) -> None:
+    """SIGKILL and a restart on the same port while a browser writes: it comes back, and all of it is there once."""
+    room, db = new_id(), tmp_path / "chats.db"
+    with daemon(db, "--no-executor") as server:
+        client = StockClient(dialect, server.ws, room)
+        try:
+            client.do("settled")
+            for _ in range(50):
+                client.do("type", text="x")
+            server.process.send_signal(signal.SIGKILL)
+            server.process.wait()
+            for _ in range(50):
+                client.do("type", text="y")
+            with daemon(db, "--no-executor", port=server.port) as again:
+                other = StockClient(dialect, again.ws, room)
+                try:
+                    other.do("typed", length=100)
+                    assert sorted(other.do("state")["text"]) == ["x"] * 50 + ["y"] * 50
+                finally:
+                    other.close()
+        finally:
+            client.close()
+
+
+def test_presence_is_seen_and_ends(connect: Connect) -> None:
+    """A browser sees who else is here, and that they left."""
+    room = new_id()
+    browsers = [connect(room), connect(room)]
+    for name, browser in zip(("ann", "bob"), browsers, strict=True):
+        browser.do("wait", messages=0)
+        browser.do("present", state={"name": name})
+    for browser in browsers:
+        names = {state["name"] for state in browser.do("presences", clients=2)["states"]}
+        assert names == {"ann", "bob"}
+    browsers[1].close()
+    browsers[0].do("absent", clients=1)
+
+
+def test_a_wrong_token_is_told(connect: Connect, dialect: str) -> None:
+    """Who shows a wrong token hears so for good, and does not come back for ever."""
+    client = connect(new_id(), token="wrong")
+    if dialect == "y-websocket":
+        assert client.event("closed")["code"] == 4401
+    else:
+        assert "token" in client.event("denied")["reason"]
+
+
+@pytest.mark.parametrize("dialect", HOCUSPOCUS)
+def test_several_documents_share_a_socket(connect: Connect) -> None:
+    """Two documents over one socket don't mix."""
+    rooms = [new_id(), new_id()]
+    browsers = [connect(*rooms), connect(*reversed(rooms))]
+    say(browsers[0], "first", room=0)
+    say(browsers[0], "second", room=1)
+    assert heard(browsers[1], 1, room=1) == ["first"]
+    assert heard(browsers[1], 1, room=0) == ["second"]
+
+
+@pytest.mark.parametrize("dialect", HOCUSPOCUS)
+def test_what_is_said_to_be_saved_is_on_disk(tmp_path: Path, dialect: str) -> None:
+    """No unsynced changes: then SIGKILL, at once, loses none of them."""
+    room, db = new_id(), tmp_path / "chats.db"
+    with daemon(db, "--no-executor") as server:
+        client = StockClient(dialect, server.ws, room)
+        try:
+            for _ in range(20):
+                client.do("type", text="x")
+            client.do("settled")
+            server.process.send_signal(signal.SIGKILL)
+            server.process.wait()
+        finally:
+            client.close()
+    with daemon(db, "--no-executor") as server:
+        other = StockClient(dialect, server.ws, room)
+        try:
+            other.do("settled")
+            assert other.do("state")["text"] == "x" * 20
+        finally:
+            other.close()
+
+
+def refusals(client: StockClient) -> list[str]:
+    """Return the statuses that a client was told in stateless messages."""
+    return [json.loads(event["payload"])["status"] for event in client.events if event["event"] == "stateless"]

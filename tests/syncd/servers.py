@@ -9,8 +9,11 @@ from contextlib import asynccontextmanager
 import anyio
 
 from crdt_conv import Store
-from syncd.app import Hub
-from syncd.daemon import _server, _serving, _url
+from syncd.app import create_app
+from syncd.auth import TokenGate
+from syncd.daemon import url_of
+from syncd.hub import Hub
+from syncd.server import Server
 
 TOKEN = "let me in"
 
@@ -19,9 +22,9 @@ TOKEN = "let me in"
 async def serving(store: Store, port: int = 0) -> AsyncIterator[str]:
     """Serve a store; yields the URL."""
     with socket.create_server(("127.0.0.1", port)) as listener:
-        hub = Hub(store, sweep_s=0.05)
-        async with hub.running(), _serving(_server(hub, TOKEN), listener):
-            yield _url(listener)
+        hub = Hub(store, TokenGate(TOKEN), sweep_s=0.05)
+        async with hub.running(), Server(create_app(hub), hub.limits).serving(listener):
+            yield url_of(listener)
 
 
 def free_port() -> int:

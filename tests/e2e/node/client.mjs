@@ -1,43 +1,94 @@
-// A stock y-websocket client, driven over standard input: one JSON command a line, one JSON answer a line.
+// A stock client, driven over standard input: one JSON command a line, one JSON answer a line, and events between.
 //
-// Commands: {"do": "append", "id", "parents", "role", "text"}  write a message as contract 1 says
-//           {"do": "wait", "messages": n}                      answer when the document holds n messages
-//           {"do": "read"}                                     answer with the messages, sorted by id
-//           {"do": "disconnect"} / {"do": "connect"}           lose and find the network
+//     node client.mjs y-websocket|hocuspocus-4|hocuspocus-3 URL TOKEN ROOM...
+//
+// Commands, each about the first room, or about "room": n
+//     {"do": "append", "id", "parents", "role", "text"}  write a message as contract 1 says
+//     {"do": "type", "text"}                             insert at the start of a text of its own root
+//     {"do": "wait", "messages": n}                      answer when the client is in sync and has n messages
+//     {"do": "typed", "length": n}                       the same for so many characters of that text
+//     {"do": "settled"}                                  answer when the client says that nothing is unsaved
+//     {"do": "read"}                                     answer with the messages, sorted by id
+//     {"do": "state"}                                    synced, unsynced changes, scope, and the text
+//     {"do": "present", "state"} / {"do": "presences"}   show oneself; answer with everybody
+//     {"do": "absent", "clients": n}                     answer when no more than n are here
+//     {"do": "token", "token"}                           use another token from now on, and show it
+//     {"do": "disconnect"} / {"do": "connect"}           lose and find the network
 import { createInterface } from 'node:readline'
 import { webcrypto } from 'node:crypto'
 import WebSocket from 'ws'
 import * as Y from 'yjs'
 import { WebsocketProvider } from 'y-websocket'
 
-const [url, room, token] = process.argv.slice(2)
-const doc = new Y.Doc()
-const messages = doc.getMap('messages')
-const provider = new WebsocketProvider(url, room, doc, {
-  params: { token }, WebSocketPolyfill: WebSocket, disableBc: true
-})
+const [dialect, url, firstToken, ...rooms] = process.argv.slice(2)
 const say = (answer) => process.stdout.write(JSON.stringify(answer) + '\n')
+let token = firstToken
+let socket
 
-provider.on('closed', (event) => say({ event: 'closed', code: event?.code, reason: event?.reason }))
+const yWebsocket = (room, document) => {
+  const provider = new WebsocketProvider(`${url}/sync`, room, document, {
+    params: { token }, WebSocketPolyfill: WebSocket, disableBc: true
+  })
+  provider.on('closed', (event) => say({ event: 'closed', code: event?.code, reason: event?.reason }))
+  provider.on('connection-close', (event) => say({ event: 'connection-close', code: event?.code }))
+  return {
+    provider,
+    connect: () => provider.connect(),
+    disconnect: () => provider.disconnect(),
+    show: () => { provider.params.token = token },
+    isSettled: () => provider.synced
+  }
+}
 
-const append = ({ id, parents, role, text }) => doc.transact(() => {
+const hocuspocus = async (room, document) => {
+  const { HocuspocusProvider, HocuspocusProviderWebsocket } =
+    await import(dialect === 'hocuspocus-3' ? 'hocuspocus-provider-3' : '@hocuspocus/provider')
+  socket ??= new HocuspocusProviderWebsocket({ url: `${url}/collab`, WebSocketPolyfill: WebSocket, delay: 100, minDelay: 100, maxDelay: 500 })
+  const provider = new HocuspocusProvider({
+    websocketProvider: socket,
+    name: room,
+    document,
+    token: () => token,
+    onAuthenticated: ({ scope }) => say({ event: 'authenticated', room, scope }),
+    onAuthenticationFailed: ({ reason }) => say({ event: 'denied', room, reason }),
+    onStateless: ({ payload }) => say({ event: 'stateless', room, payload }),
+    onClose: ({ event }) => say({ event: 'closed', room, code: event?.code, reason: event?.reason })
+  })
+  provider.attach()
+  return {
+    provider,
+    connect: () => socket.connect(),
+    disconnect: () => socket.disconnect(),
+    show: () => provider.sendToken(),
+    isSettled: () => provider.synced && !provider.hasUnsyncedChanges
+  }
+}
+
+const open = async (room) => {
+  const document = new Y.Doc()
+  const client = dialect === 'y-websocket' ? yWebsocket(room, document) : await hocuspocus(room, document)
+  return { ...client, document, messages: document.getMap('messages'), text: document.getText('typed') }
+}
+const clients = []
+for (const room of rooms) clients.push(await open(room))
+
+const append = (client, { id, parents, role, text }) => client.document.transact(() => {
   const part = new Y.Map(Object.entries({ id: 'p1', type: 'text', text: new Y.Text(text) }))
   const parts = new Y.Array()
   parts.push([part])
-  messages.set(id, new Y.Map(Object.entries({
+  client.messages.set(id, new Y.Map(Object.entries({
     role, parents, branch: 'main', created: Date.now(), status: 'complete', parts, hidden: new Y.Array(),
     author: { kind: 'human', device: 'browser', name: 'eve' }, nonce: webcrypto.getRandomValues(new Uint8Array(16))
   })))
 })
 
+// Asked again and again: the providers tell of some changes of their state by no event.
 const until = (holds) => new Promise((resolve) => {
-  const check = () => { if (holds()) { doc.off('update', check); provider.off('sync', check); resolve() } }
-  doc.on('update', check)
-  provider.on('sync', check)
+  const check = () => holds() ? resolve() : setTimeout(check, 5)
   check()
 })
 
-const read = () => [...messages.entries()].sort().map(([id, message]) => ({
+const read = ({ messages }) => [...messages.entries()].sort().map(([id, message]) => ({
   id,
   role: message.get('role'),
   parents: message.get('parents'),
@@ -46,13 +97,28 @@ const read = () => [...messages.entries()].sort().map(([id, message]) => ({
   text: message.get('parts').toArray().map((part) => String(part.get('text') ?? '')).join('')
 }))
 
+const present = ({ provider }) => [...provider.awareness.getStates().values()].filter((state) => Object.keys(state).length)
+
+const answers = {
+  append: (client, command) => { append(client, command) },
+  type: (client, { text }) => { client.text.insert(0, text) },
+  wait: (client, command) => until(() => client.provider.synced && client.messages.size >= command.messages),
+  typed: (client, { length }) => until(() => client.provider.synced && client.text.length >= length),
+  settled: (client) => until(client.isSettled),
+  read: (client) => ({ messages: read(client) }),
+  state: ({ provider, text }) => ({
+    synced: provider.synced, unsynced: provider.hasUnsyncedChanges, scope: provider.authorizedScope, text: text.toString()
+  }),
+  present: ({ provider }, { state }) => { provider.awareness.setLocalState(state) },
+  presences: (client, { clients }) => until(() => present(client).length >= clients).then(() => ({ states: present(client) })),
+  absent: (client, { clients }) => until(() => present(client).length <= clients),
+  token: (client, command) => { token = command.token; client.show() },
+  disconnect: (client) => { client.disconnect() },
+  connect: (client) => { client.connect() }
+}
+
 for await (const line of createInterface({ input: process.stdin })) {
   const command = JSON.parse(line)
-  if (command.do === 'append') { append(command); say({ done: 'append' }) }
-  if (command.do === 'wait') { await until(() => provider.synced && messages.size >= command.messages); say({ done: 'wait' }) }
-  if (command.do === 'read') say({ messages: read() })
-  if (command.do === 'disconnect') { provider.disconnect(); say({ done: 'disconnect' }) }
-  if (command.do === 'connect') { provider.connect(); say({ done: 'connect' }) }
+  say({ done: command.do, ...await answers[command.do](clients[command.room ?? 0], command) })
 }
-provider.destroy()
 process.exit(0)

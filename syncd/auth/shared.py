@@ -10,8 +10,10 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
+from syncd.auth.access import AccessDenied, Credentials, Grant, Right
 from syncd.errors import StartError
 
 VARIABLE = "CONV_TOKEN"
@@ -58,3 +60,20 @@ def load_token(store: Path) -> str:
 def is_token(expected: str, given: str | None) -> bool:
     """Whether ``given`` is the token, in a time that does not tell how much of it is right."""
     return given is not None and hmac.compare_digest(expected.encode(), given.encode())
+
+
+class TokenGate:
+    """Lets in whoever has the daemon's token, to do everything."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def admit(self, credentials: Credentials, conversation: str | None) -> Grant:
+        """Return all rights; see ``Gate``."""
+        if not is_token(self._token, credentials.token):
+            raise AccessDenied("a valid token is needed", 4401)
+        return Grant("owner", frozenset(Right))
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call nothing: the token never changes while the daemon runs."""
+        return lambda: None

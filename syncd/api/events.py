@@ -1,0 +1,87 @@
+"""What happens in a conversation, as server-sent events."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from crdt_conv import Conversation, StoreError, UnknownMessage, UnknownRun
+from syncd.api.call import Call
+from syncd.api.feed import RESET, Topic
+from syncd.api.operations import EVENTS, Answer, Operation, Parameter
+from syncd.api.problems import RETRY_S, Problem
+from syncd.api.schemas import TEXT, ref
+from syncd.api.streams import STREAMS, EventStream, Rights, feed_of
+from syncd.auth import Right
+from syncd.view import branch_json, message_json
+
+LAST_EVENT_ID: Final = Parameter(
+    "Last-Event-ID",
+    {"type": "string", "maxLength": 200},
+    "The id of the last event that was seen.",
+    place="header",
+)
+DATA: Final = {
+    "anyOf": [
+        ref("Message"),
+        ref("Run"),
+        {"type": "object", "properties": {"id": TEXT, "title": TEXT}},
+        {"type": "object", "properties": {"branches": {"type": "array", "items": ref("Branch")}}},
+        {"type": "object", "properties": {"reason": TEXT}},
+    ],
+    "description": "Of each event, by its name: `message` (a Message), `run` (a Run), `title` ({id, title}), "
+    "`branches` ({branches}), `deleted` ({id}), `reset` ({reason}: read the log again), `ready` ({}).",
+}
+
+
+async def stream_events(call: Call) -> ASGIApp:
+    """Stream what happens."""
+    last_event_id = call.query("Last-Event-ID")
+    conversation, app = call.conversation(), call.request.app
+    grant = await call.require(Right.READ, conversation.id)
+    if call.request.method == "HEAD":
+        return Response(media_type=EVENTS)
+    feed = feed_of(app)
+    if feed.has_ended or len(feed) >= STREAMS:
+        raise Problem(503, "no more streams now: come back", headers={"Retry-After": str(RETRY_S)})
+    reader = feed.open(conversation.id, last_event_id)
+    rights = Rights(app.state.gate, grant, lambda: call.grant(conversation.id))
+    return EventStream(
+        reader, lambda topic: _show(conversation, topic), rights, lambda: feed.leave(conversation.id, reader)
+    )
+
+
+def _show(conversation: Conversation, topic: Topic) -> Any:
+    try:
+        match topic.kind:
+            case "message":
+                return message_json(conversation, conversation.message(topic.id))
+            case "run":
+                return conversation.runs[topic.id].as_json()
+            case "title":
+                return {"id": conversation.id, "title": conversation.title}
+            case "branches":
+                return {"branches": [branch_json(conversation, name) for name in conversation.branches]}
+            case "deleted":
+                return {"id": conversation.id}
+    except (UnknownMessage, UnknownRun, StoreError):
+        # Quarantined, or the event that says why comes next.
+        return None
+    assert topic == RESET
+    return {"reason": "something was missed: read the log again"}
+
+
+OPERATIONS: Final = (
+    Operation(
+        "streamEvents",
+        "GET",
+        "/conversations/{conversation}/events",
+        "What happens in a conversation, as server-sent events that resume with Last-Event-ID",
+        stream_events,
+        Right.READ,
+        {200: Answer("Events, until either end has enough.", DATA, EVENTS)},
+        parameters=(LAST_EVENT_ID,),
+    ),
+)

@@ -1,0 +1,71 @@
+"""Runs: asking a model for an answer, and looking how it goes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from crdt_conv import MAIN, Conversation, Target, UnknownBranch
+from crdt_conv.fields import is_exact
+from syncd.api.call import Call, field
+from syncd.api.encoding import JsonResponse
+from syncd.api.operations import Answer, Body, Operation
+from syncd.api.problems import invalid
+from syncd.api.schemas import NEW_RUN, TARGET, ref
+from syncd.api.shapes import faults
+from syncd.auth import Right
+
+
+async def request_run(call: Call) -> Response:
+    """Ask for an answer; it comes as messages, whoever fulfils it."""
+    fields = await call.json()
+    conversation = call.conversation()
+    target = _target(conversation, fields.get("target"))
+    try:
+        run = conversation.runs.request(target, fields.get("branch", MAIN))
+    except UnknownBranch as error:
+        raise invalid(field("branch"), str(error)) from error
+    location = f"{call.request.url.path}/{quote(run.id, safe='')}"
+    return JsonResponse(run.as_json(), 202, headers={"Location": location})
+
+
+def _target(conversation: Conversation, asked: dict[str, Any] | None) -> Target:
+    given = asked if asked is not None else conversation.read("meta").get("target")
+    if given is None:
+        raise invalid(field("target"), "is missing, and the conversation has no default")
+    # The default comes from a document, and so from a stranger.
+    for fault in faults(given, TARGET):
+        raise invalid(field("target") + fault.pointer, fault.detail)
+    if not is_exact(given):
+        raise invalid(field("target"), "a value that not every replica could read as it is")
+    return Target(given["adapter"], given.get("model"), given.get("endpoint"), given.get("params", {}))
+
+
+async def show_run(call: Call) -> Response:
+    """Show how a run goes."""
+    return JsonResponse(call.conversation().runs[call.path["run"]].as_json())
+
+
+OPERATIONS: Final = (
+    Operation(
+        "requestRun",
+        "POST",
+        "/conversations/{conversation}/runs",
+        "Ask a model to answer a branch; asking again gives an alternative",
+        request_run,
+        Right.RUN,
+        {202: Answer("It waits for an executor.", ref("Run"), headers={"Location": "Where the run is."})},
+        body=Body(NEW_RUN, is_required=False),
+    ),
+    Operation(
+        "showRun",
+        "GET",
+        "/conversations/{conversation}/runs/{run}",
+        "How a run goes",
+        show_run,
+        Right.READ,
+        {200: Answer("The run.", ref("Run"))},
+    ),
+)

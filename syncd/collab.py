@@ -1,0 +1,248 @@
+"""The Hocuspocus dialect on a socket: many documents, each with its own way in and out."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import anyio
+from anyio.abc import TaskGroup
+from starlette.websockets import WebSocket
+
+from crdt_conv import ConversationDeleted, CrdtConvError, InvalidMessage, MalformedUpdate, StoreError
+from syncd.auth import AccessDenied, Credentials, Grant
+from syncd.auth.http import credentials_of
+from syncd.hub import Hub
+from syncd.member import Member
+from syncd.protocol import AwarenessReceived, CloseCode, DiffRequested, RemoteProtocolError, UpdateReceived
+from syncd.protocol.hocuspocus.codec import (
+    PONG,
+    Authenticated,
+    Body,
+    Close,
+    Stateless,
+    SyncStatus,
+    TokenWanted,
+    encode,
+    envelope,
+    presence_envelope,
+)
+from syncd.protocol.hocuspocus.server import (
+    CloseRequested,
+    CollabSession,
+    Event,
+    Pinged,
+    Told,
+    TokenReceived,
+)
+from syncd.protocol.refusals import Refusal, Status
+from syncd.rooms import Room
+from syncd.socket import Socket
+from syncd.wire import Outgoing, wire_of
+
+TOO_MANY: Final = "too many documents on one socket"
+
+
+class CollabMember(Member):
+    """One document of a socket."""
+
+    wants_echo = False
+
+    def __init__(self, reader: CollabReader, address: str, room: Room, grant: Grant) -> None:
+        super().__init__(reader.socket, room, grant, envelope(address), presence_envelope(address))
+        self.address = address
+        self._reader = reader
+        self._stored = Outgoing(encode(address, SyncStatus(is_stored=True), is_server=True))
+
+    def _say(self, body: Body) -> None:
+        self.send(Outgoing(encode(self.address, body, is_server=True)))
+
+    def _acknowledge(self, count: int) -> None:
+        if count:
+            self.socket.send_times(self._stored, count)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        # In words first: stock clients take no notice of the status.
+        self._say(Stateless(refusal.to_json()))
+        self._say(SyncStatus(is_stored=False))
+
+    def expel(self, code: int, reason: str) -> None:
+        """Close this document; the others on the socket go on."""
+        if code in {CloseCode.UNAUTHORIZED, CloseCode.FORBIDDEN}:
+            self.send(Outgoing(self._reader.session.deny(self.address, reason)))
+        else:
+            status = Status.TRY_AGAIN if code == CloseCode.TRY_AGAIN_LATER else Status.EVICTED
+            self._say(Stateless(Refusal(status, reason).to_json()))
+            self._say(Close(reason))
+        self._reader.leave(self.address)
+
+    def regrant(self, grant: Grant) -> None:
+        """Say what it may do from now on."""
+        self.grant = grant
+        self._say(Authenticated(is_read_only=not self.can_write))
+
+    def ask_for_token(self) -> None:
+        """Ask for a new token."""
+        self._say(TokenWanted())
+
+
+class CollabReader:
+    """Reads the frames of one socket, and lets its client into documents."""
+
+    def __init__(self, hub: Hub, socket: Socket, credentials: Credentials, tasks: TaskGroup) -> None:
+        self.socket = socket
+        self.session = CollabSession()
+        self._hub = hub
+        self._credentials = credentials
+        self._tasks = tasks
+        self._members: dict[str, CollabMember] = {}
+        self._asking: dict[str, deque[TokenReceived]] = {}
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its client was let into something."""
+        return bool(self._members)
+
+    def receive(self, data: bytes) -> None:
+        """Handle a frame; one that can't be closes the socket."""
+        if not self.socket.admits(len(data)):
+            return
+        try:
+            for event in self.session.receive(data):
+                self._handle(event)
+        except RemoteProtocolError as error:
+            self.socket.close(CloseCode.BAD_FRAME, str(error))
+
+    def receive_text(self) -> None:
+        """Refuse a text."""
+        self.socket.close(CloseCode.BAD_FRAME, "frames are binary")
+
+    def drained(self) -> None:
+        """Hear that the peer reads on."""
+        self.socket.drained()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Told():
+                self._hear(event)
+            case TokenReceived(address):
+                asking = self._asking.get(address)
+                if asking is None:
+                    self._asking[address] = deque([event])
+                    self._tasks.start_soon(self._let_in, address)
+                else:
+                    # Answered one after another, in their order; only the newest matters.
+                    asking.append(event)
+            case CloseRequested(address):
+                if address in self._members:
+                    self._say(address, Close("closed by the client"))
+                self.leave(address)
+            case Pinged():
+                self.socket.send(Outgoing(PONG))
+
+    def _hear(self, told: Told) -> None:
+        member = self._members.get(told.address)
+        if member is None:
+            return
+        room = member.room
+        try:
+            match told.event:
+                case UpdateReceived(update, is_diff=is_diff):
+                    room.submit(member, update, is_diff=is_diff)
+                case DiffRequested(state_vector):
+                    room.answer(member, state_vector)
+                case AwarenessReceived(payload):
+                    room.announce(member, payload)
+        except (MalformedUpdate, RemoteProtocolError) as error:
+            room.log_refused(str(error))
+            self._say(told.address, Stateless(Refusal(Status.INVALID_UPDATE, str(error)).to_json()))
+        except StoreError as error:
+            room.fail(member, error)
+
+    def _say(self, address: str, body: Body) -> None:
+        self.socket.send(Outgoing(encode(address, body, is_server=True)))
+
+    # In and out
+
+    async def _let_in(self, address: str) -> None:
+        asking = self._asking[address]
+        while asking and not self.socket.is_closed:
+            event = asking.pop()
+            asking.clear()
+            await self._answer(event)
+        del self._asking[address]
+
+    async def _answer(self, event: TokenReceived) -> None:
+        shown = Credentials(event.token or self._credentials.token, self._credentials.headers, self._credentials.client)
+        try:
+            grant = await self._hub.admissions.admit(shown, event.document)
+            member = self._members.get(event.address) or self._enter(event, grant)
+        except AccessDenied as denied:
+            self._turn_away(event.address, denied.reason)
+            return
+        except CrdtConvError as error:
+            self._turn_away(event.address, close_for(error)[1])
+            return
+        self._hub.admissions.add(member, shown)
+        member.grant = grant
+        frame, waiting = self.session.admit(event.address, is_read_only=not member.can_write)
+        self.socket.send(Outgoing(frame))
+        member.room.welcome(member)
+        for told in waiting:
+            self._hear(told)
+
+    def _enter(self, event: TokenReceived, grant: Grant) -> CollabMember:
+        if len(self._members) >= self.socket.limits.documents:
+            raise AccessDenied(TOO_MANY, CloseCode.FORBIDDEN)
+        room = self._hub.rooms.open(event.document)
+        member = self._members[event.address] = CollabMember(self, event.address, room, grant)
+        room.enter(member)
+        return member
+
+    def _turn_away(self, address: str, reason: str) -> None:
+        self.socket.send(Outgoing(self.session.deny(address, reason)))
+        self.leave(address)
+
+    def leave(self, address: str) -> None:
+        """Leave a document."""
+        member = self._members.pop(address, None)
+        if member is not None:
+            member.room.leave(member)
+            self._hub.admissions.remove(member)
+
+    def leave_all(self) -> None:
+        """Leave every document: the socket is gone."""
+        for address in tuple(self._members):
+            self.leave(address)
+
+    async def expect(self) -> None:
+        """Close the socket where its client was let into nothing in time."""
+        await anyio.sleep(self.socket.limits.unauthenticated_s)
+        if not self.is_known:
+            self.socket.close(CloseCode.TIMEOUT, "nobody was let in here in time")
+
+
+def close_for(error: CrdtConvError) -> tuple[int, str]:
+    """Return the close code and reason for a conversation that can't be opened."""
+    if isinstance(error, ConversationDeleted):
+        return CloseCode.DELETED, "the conversation was deleted"
+    if isinstance(error, InvalidMessage):
+        return CloseCode.BAD_FRAME, str(error)
+    return CloseCode.TRY_AGAIN_LATER, "the conversation can't be read now: come back"
+
+
+async def endpoint(websocket: WebSocket) -> None:
+    """Serve a socket to its end."""
+    await websocket.accept()
+    hub: Hub = websocket.app.state.hub
+    wire = wire_of(websocket)
+    socket = hub.open_socket(wire)
+    async with anyio.create_task_group() as tasks:
+        reader = CollabReader(hub, socket, credentials_of(websocket), tasks)
+        tasks.start_soon(reader.expect)
+        try:
+            await wire.run(reader)
+        finally:
+            reader.leave_all()
+            hub.close_socket(socket)
+            tasks.cancel_scope.cancel()

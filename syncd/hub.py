@@ -1,0 +1,117 @@
+"""The hub: rooms, the queue in front of the log, and everything that runs beside them, for one store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+
+from crdt_conv import Store, StoreError
+from syncd.admission import Admissions
+from syncd.auth import Gate
+from syncd.commits import GroupCommit
+from syncd.counters import Counters
+from syncd.follower import Follower
+from syncd.limits import Limits
+from syncd.member import Slot
+from syncd.protocol import CloseCode
+from syncd.rooms import Rooms
+from syncd.socket import Socket
+from syncd.wire import Wire
+
+logger = logging.getLogger("syncd")
+
+SWEEP_S = 5.0
+"""How often presence expires, laggards are looked at and empty rooms are closed."""
+
+
+class Hub:
+    """What serves one store; see ``running``."""
+
+    def __init__(
+        self, store: Store, gate: Gate, *, limits: Limits | None = None, sweep_s: float = SWEEP_S
+    ) -> None:
+        """
+        Make a hub that does not run.
+
+        Args:
+            store: It is written by nobody else.
+            gate: Decides who gets in.
+            limits: What one client may cost.
+            sweep_s: How often what is over is looked for.
+        """
+        self.store = store
+        self.gate = gate
+        self.limits = limits or Limits()
+        self.counters = Counters()
+        self.commits: GroupCommit[Slot] = GroupCommit(store.append_many)
+        self.follower = Follower(store)
+        self.rooms = Rooms(
+            store,
+            self.commits,
+            self.follower,
+            limits=self.limits,
+            counters=self.counters,
+            clock=time.monotonic,
+        )
+        self.admissions = Admissions(gate, self.counters, time.time)
+        self.sockets: set[Socket] = set()
+        self.is_running = False
+        self._sweep_s = sweep_s
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Commit, follow and sweep; when this ends, everything that was taken in is on disk."""
+        unsubscribe = (
+            self.store.subscribe(self.rooms.on_change),
+            self.store.subscribe_deleted(self.rooms.on_deleted),
+        )
+        async with anyio.create_task_group() as tasks:
+            for run in (self._sweep, self.follower.run, self.admissions.run):
+                tasks.start_soon(run)
+            async with anyio.create_task_group() as committing:
+                committing.start_soon(self.commits.run)
+                self.is_running = True
+                try:
+                    yield
+                finally:
+                    self.is_running = False
+                    self.close_sockets()
+                    self.commits.close()
+            tasks.cancel_scope.cancel()
+        self.follower.catch_up()
+        for stop in unsubscribe:
+            stop()
+
+    def open_socket(self, wire: Wire) -> Socket:
+        """Return a socket over a wire, which is swept until ``close_socket``."""
+        loop = asyncio.get_running_loop()
+        socket = Socket(wire, self.limits, self.counters, clock=time.monotonic, later=loop.call_later)
+        self.sockets.add(socket)
+        return socket
+
+    def close_socket(self, socket: Socket) -> None:
+        """Forget a socket that is gone."""
+        self.sockets.discard(socket)
+
+    def close_sockets(self) -> None:
+        """Have every client come back later: this server ends."""
+        for socket in tuple(self.sockets):
+            socket.close(CloseCode.RESTART, "the server ends: come back")
+
+    async def _sweep(self) -> None:
+        while True:
+            await anyio.sleep(self._sweep_s)
+            now_s = time.monotonic()
+            self.rooms.sweep(now_s)
+            self.admissions.sweep()
+            for socket in tuple(self.sockets):
+                socket.sweep(now_s)
+            self.follower.retry()
+            # Derived: who reads or searches beside us finds it, and after a crash less is made anew.
+            with suppress(StoreError):
+                self.store.flush()

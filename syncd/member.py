@@ -1,0 +1,139 @@
+"""
+Members: one socket's place in one room, in its dialect.
+
+Every frame that holds an update is answered in the order in which it came: acknowledged once it is
+on disk, or refused with a reason. In the y-websocket dialect the echo is the acknowledgement.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import TYPE_CHECKING
+
+from crdt_conv import MalformedUpdate, StoreError
+from syncd.auth import Grant, Right
+from syncd.protocol.lib0 import encode_var_bytes
+from syncd.protocol.refusals import Refusal
+from syncd.protocol.ysync import SyncStep1, SyncStep2, Update, encode_sync
+from syncd.socket import Socket
+from syncd.wire import Outgoing
+
+if TYPE_CHECKING:
+    from syncd.rooms import Room
+
+
+class Slot:
+    """One frame's place in the order of answers."""
+
+    __slots__ = ("is_settled", "member", "refusal")
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.is_settled = False
+        self.refusal: Refusal | None = None
+
+
+class Member(ABC):
+    """One socket in one room."""
+
+    wants_echo: bool
+    """Whether its own updates are sent back to it."""
+
+    def __init__(self, socket: Socket, room: Room, grant: Grant, envelope: bytes, presence_envelope: bytes) -> None:
+        self.socket = socket
+        self.room = room
+        self.grant = grant
+        self.envelope = envelope
+        self.presence_envelope = presence_envelope
+        self.unanswered: bytes | None = None
+        self.is_unaware = False
+        self._slots: deque[Slot] = deque()
+
+    @property
+    def can_write(self) -> bool:
+        """Whether its updates are taken."""
+        return self.grant.may(Right.WRITE)
+
+    def send(self, message: Outgoing) -> None:
+        """Send a message to it alone."""
+        self.socket.send(message)
+
+    # Frames
+
+    def step1(self, state_vector: bytes) -> bytes:
+        """Return the frame that asks for what a replica lacks."""
+        return encode_sync(SyncStep1(state_vector), self.envelope)
+
+    def diff(self, update: bytes) -> bytes:
+        """Return the frame that answers such a question."""
+        return encode_sync(SyncStep2(update), self.envelope)
+
+    def relayed(self, update: bytes) -> bytes:
+        """Return the frame that holds an update."""
+        return encode_sync(Update(update), self.envelope)
+
+    def presence(self, payload: bytes) -> bytes:
+        """Return the frame that tells of presence."""
+        return encode_var_bytes(payload, self.presence_envelope)
+
+    def echo(self, update: bytes) -> None:
+        """Send an update back that nobody else needs, to one who waits for it."""
+        if self.wants_echo:
+            self.send(Outgoing(self.relayed(update)))
+
+    # Answers, in order
+
+    def expect(self) -> Slot:
+        """Keep a place for the answer to a frame."""
+        slot = Slot(self)
+        self._slots.append(slot)
+        return slot
+
+    def settle(self, slot: Slot, refusal: Refusal | None = None) -> None:
+        """Answer a frame, once all before it are answered."""
+        slot.is_settled, slot.refusal = True, refusal
+        slots = self._slots
+        stored = 0
+        while slots and slots[0].is_settled:
+            first = slots.popleft()
+            if first.refusal is None:
+                stored += 1
+                continue
+            self._acknowledge(stored)
+            stored = 0
+            self._refuse(first.refusal)
+        self._acknowledge(stored)
+
+    @abstractmethod
+    def _acknowledge(self, count: int) -> None:
+        """Say of so many frames that they are on disk."""
+
+    @abstractmethod
+    def _refuse(self, refusal: Refusal) -> None:
+        """Say of one frame why its update was not taken."""
+
+    @abstractmethod
+    def expel(self, code: int, reason: str) -> None:
+        """Have it leave the room."""
+
+    @abstractmethod
+    def regrant(self, grant: Grant) -> None:
+        """Take note of what it may do from now on."""
+
+    def ask_for_token(self) -> None:
+        """Ask for a new token, where the dialect can."""
+
+    def caught_up(self) -> None:
+        """Answer what was left open while the socket lagged."""
+        state_vector, self.unanswered = self.unanswered, None
+        if state_vector is not None:
+            try:
+                self.room.answer(self, state_vector)
+            except MalformedUpdate as error:
+                self.room.log_refused(str(error))
+            except StoreError as error:
+                self.room.fail(self, error)
+        if self.is_unaware:
+            self.is_unaware = False
+            self.room.present(self)

@@ -1,0 +1,1 @@
+"""The Hocuspocus dialect: many documents on one socket."""

@@ -1,0 +1,108 @@
+"""
+Uvicorn, set up for many sockets that stay, and for strangers that never say who they are.
+
+A connection that has not sent a whole request in ``limits.unauthenticated_s`` is ended; when there
+are too many of them, the oldest goes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import anyio
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from syncd.limits import Limits
+from syncd.wire import WireProtocol
+
+DRAIN_S = 5
+"""How long requests that are being answered may take when the server ends."""
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that leaves signals to us: its own handling ends the process before the executor is done."""
+
+    def __init__(self, app: Any, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
+        """
+        Make a server that does not listen.
+
+        Args:
+            app: The ASGI application.
+            limits: How large a message may be, and how long a stranger may wait.
+            tls: What to encrypt with; nothing, where it is left out.
+        """
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=_patient(limits),
+                ws=WireProtocol,
+                ws_max_size=limits.frame_bytes,
+                ws_per_message_deflate=False,
+                ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
+                lifespan="off",
+                # No log line of a server's own ever holds a query string with a token.
+                access_log=False,
+                log_level="error",
+                timeout_graceful_shutdown=DRAIN_S,
+            )
+        )
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+    @asynccontextmanager
+    async def serving(self, listener: socket.socket) -> AsyncIterator[None]:
+        """Serve a socket that listens."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.serve, [listener])
+            try:
+                # Uvicorn says so by a flag, not by an event.
+                while not self.started:  # noqa: ASYNC110
+                    await anyio.sleep(0.01)
+                yield
+            finally:
+                self.should_exit = True
+
+
+def _patient(limits: Limits) -> type[H11Protocol]:
+    """Return uvicorn's HTTP protocol with an end to its patience."""
+    waiting: dict[Any, asyncio.TimerHandle] = {}
+
+    class PatientProtocol(H11Protocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            waiting[self] = self.loop.call_later(limits.unauthenticated_s, self._give_up)
+            if len(waiting) > limits.unauthenticated:
+                next(iter(waiting))._give_up()
+
+        def _give_up(self) -> None:
+            self._is_known()
+            self.transport.abort()
+
+        def _is_known(self) -> None:
+            timer = waiting.pop(self, None)
+            if timer is not None:
+                timer.cancel()
+
+        def handle_websocket_upgrade(self, event: Any) -> None:
+            self._is_known()
+            super().handle_websocket_upgrade(event)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.cycle is not None:
+                self._is_known()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._is_known()
+            super().connection_lost(exc)
+
+    return PatientProtocol

@@ -1,0 +1,94 @@
+"""The y-websocket dialect on a socket: one document, from its first frame to its last."""
+
+from __future__ import annotations
+
+from crdt_conv import MalformedUpdate, StoreError
+from syncd.auth import Grant
+from syncd.member import Member
+from syncd.protocol import (
+    AwarenessQueried,
+    AwarenessReceived,
+    CloseCode,
+    DiffRequested,
+    Event,
+    RemoteProtocolError,
+    ServerSession,
+    UpdateReceived,
+)
+from syncd.protocol.frames import Denied, encode_frame
+from syncd.protocol.refusals import Refusal, Status
+from syncd.rooms import Room
+from syncd.socket import Socket
+from syncd.wire import Outgoing
+
+
+class SoloMember(Member):
+    """A member that has its socket for itself."""
+
+    wants_echo = True
+
+    def __init__(self, socket: Socket, room: Room, grant: Grant) -> None:
+        super().__init__(socket, room, grant, b"\x00", b"\x01")
+
+    def _acknowledge(self, count: int) -> None:
+        """Nothing: the echo did."""
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.send(Outgoing(encode_frame(Denied(refusal.reason))))
+        if refusal.status is Status.INVALID_UPDATE:
+            self.socket.close(CloseCode.BAD_FRAME, refusal.reason)
+
+    def expel(self, code: int, reason: str) -> None:
+        """Close the socket."""
+        self.socket.close(code, reason)
+
+    def regrant(self, grant: Grant) -> None:
+        """Take note; the dialect has no word for it."""
+        self.grant = grant
+
+
+class SoloReader:
+    """Reads the frames of one member."""
+
+    def __init__(self, member: SoloMember) -> None:
+        self._member = member
+        self._session = ServerSession()
+
+    def receive(self, data: bytes) -> None:
+        """Handle a frame; one that can't be closes its sender, and only that."""
+        member = self._member
+        if not member.socket.admits(len(data)):
+            return
+        try:
+            for event in self._session.receive(data):
+                self._handle(event)
+        except (RemoteProtocolError, MalformedUpdate) as error:
+            self._refuse(str(error))
+        except StoreError as error:
+            member.room.fail(member, error)
+
+    def _handle(self, event: Event) -> None:
+        member = self._member
+        match event:
+            case UpdateReceived(update, is_diff=is_diff):
+                member.room.submit(member, update, is_diff=is_diff)
+            case DiffRequested(state_vector):
+                member.room.answer(member, state_vector)
+            case AwarenessReceived(payload):
+                member.room.announce(member, payload)
+            case AwarenessQueried():
+                member.room.present(member)
+
+    def receive_text(self) -> None:
+        """Refuse a text."""
+        self._refuse("frames are binary")
+
+    def _refuse(self, reason: str) -> None:
+        member = self._member
+        member.room.log_refused(reason)
+        member.send(Outgoing(encode_frame(Denied(reason))))
+        member.expel(CloseCode.BAD_FRAME, reason)
+
+    def drained(self) -> None:
+        """Hear that the peer reads on."""
+        self._member.socket.drained()

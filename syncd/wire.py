@@ -1,0 +1,284 @@
+"""
+What carries messages of one WebSocket: uvicorn's protocol directly, or any ASGI server.
+
+``WireProtocol`` is uvicorn's own WebSocket protocol with a door of its own: served by it
+(``uvicorn.Config(ws=WireProtocol)``), a message goes from the socket to its reader, and from a
+writer to the socket, without a task, a queue and an event for each. Under any other server
+the same application runs over ASGI events.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import anyio
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
+
+EXTENSION: Final = "syncd.wire"
+HIGH_WATER_BYTES: Final = 256 * 1024
+"""With more than this waiting for the peer, a wire is congested."""
+
+# RFC 6455: a close frame carries 125 bytes, two of them the code.
+_MAX_REASON_BYTES = 123
+
+
+class Outgoing:
+    """A message on its way out, encoded once for however many sockets."""
+
+    __slots__ = ("_encoded", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._encoded: bytes | None = None
+
+    @property
+    def encoded(self) -> bytes:
+        """The message as a WebSocket frame of a server."""
+        if self._encoded is None:
+            self._encoded = Frame(Opcode.BINARY, self.data).serialize(mask=False)
+        return self._encoded
+
+
+class Reader(Protocol):
+    """Who reads a wire. No method may raise."""
+
+    def receive(self, data: bytes) -> None:
+        """Take a binary message."""
+
+    def receive_text(self) -> None:
+        """Hear that a text came."""
+
+    def drained(self) -> None:
+        """Hear that the wire is not congested any more."""
+
+
+class Wire(Protocol):
+    """One WebSocket that was accepted. Only ``run`` waits; nothing raises when the peer is gone."""
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the peer reads more slowly than we write."""
+
+    def write(self, message: Outgoing, times: int = 1) -> None:
+        """Send a message, so many times over."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close behind what was written."""
+
+    def abort(self) -> None:
+        """End the connection now; what was written may be lost."""
+
+    def pause(self) -> None:
+        """Read nothing for now: the peer's socket fills up."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+    async def run(self, reader: Reader) -> None:
+        """Hand on what comes until either end closes."""
+
+
+def wire_of(websocket: WebSocket) -> Wire:
+    """Return the wire of a WebSocket that was accepted, the fast one where the server has it."""
+    protocol = websocket.scope.get("extensions", {}).get(EXTENSION)
+    return ServerWire(protocol) if isinstance(protocol, WireProtocol) else AsgiWire(websocket)
+
+
+class WireProtocol(WebSocketsSansIOProtocol):
+    """Uvicorn's WebSocket protocol; once a reader is there, messages go straight to it."""
+
+    reader: Reader | None = None
+
+    def handle_connect(self, event: Any) -> None:
+        """Begin, and tell the application that it may talk to us."""
+        super().handle_connect(event)
+        scope = getattr(self, "scope", None)
+        if scope is not None:
+            scope["extensions"][EXTENSION] = self
+
+    def send_receive_event_to_app(self) -> None:
+        """Hand a message to its reader."""
+        reader = self.reader
+        if reader is None:
+            super().send_receive_event_to_app()
+            return
+        frames, self.frames = self.frames, []
+        if self.close_sent:
+            return
+        if self.curr_msg_data_type == "text":
+            reader.receive_text()
+        else:
+            reader.receive(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    def resume_writing(self) -> None:
+        """Hear from the transport that the peer caught up."""
+        super().resume_writing()
+        if self.reader is not None:
+            self.reader.drained()
+
+
+class ServerWire:
+    """A wire straight to uvicorn's protocol."""
+
+    def __init__(self, protocol: WireProtocol) -> None:
+        self._protocol = protocol
+        self._closing: tuple[int, str] | None = None
+        protocol.transport.set_write_buffer_limits(HIGH_WATER_BYTES)
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the transport has more to send than it should."""
+        return not self._protocol.writable.is_set()
+
+    def write(self, message: Outgoing, times: int = 1) -> None:
+        """Send a message, so many times over."""
+        if self._closing is None:
+            self._protocol.transport.write(message.encoded if times == 1 else message.encoded * times)
+
+    def close(self, code: int, reason: str) -> None:
+        """Close behind what was written."""
+        protocol = self._protocol
+        if self._closing is None:
+            self._closing = (code, short(reason))
+            if not protocol.transport.is_closing() and not protocol.close_sent:
+                protocol.conn.send_close(*self._closing)
+                protocol.transport.write(b"".join(protocol.conn.data_to_send()))
+                protocol.close_sent = True
+                protocol.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+                protocol.transport.resume_reading()
+                protocol.close_timer = protocol.loop.call_later(protocol.close_timeout, protocol.transport.abort)
+
+    def abort(self) -> None:
+        """End the connection now."""
+        self._protocol.transport.abort()
+
+    def pause(self) -> None:
+        """Read nothing for now."""
+        self._protocol.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._protocol.transport.resume_reading()
+
+    async def run(self, reader: Reader) -> None:
+        """Hand on what comes until either end closes."""
+        protocol = self._protocol
+        waiting = protocol.queue
+        protocol.reader = reader
+        try:
+            while True:
+                # Messages only from before the reader was there; then nothing but the end.
+                event = await waiting.get()
+                if event["type"] == "websocket.disconnect":
+                    return
+                if protocol.read_paused:
+                    protocol.read_paused = False
+                    protocol.transport.resume_reading()
+                hand_on(event, reader)
+        finally:
+            protocol.reader = None
+
+
+class AsgiWire:
+    """A wire over ASGI events, with a task that writes."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+        self._queue: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._was_congested = False
+        self._closing: tuple[int, str] | None = None
+        self._wake = anyio.Event()
+        self._may_read = anyio.Event()
+        self._may_read.set()
+        self._scope = anyio.CancelScope()
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether more waits than should."""
+        return self._queued_bytes > HIGH_WATER_BYTES
+
+    def write(self, message: Outgoing, times: int = 1) -> None:
+        """Send a message, so many times over."""
+        if self._closing is None:
+            self._queue.extend([message.data] * times)
+            self._queued_bytes += len(message.data) * times
+            self._was_congested = self._was_congested or self.is_congested
+            self._wake.set()
+
+    def close(self, code: int, reason: str) -> None:
+        """Close behind what was written."""
+        if self._closing is None:
+            self._closing = (code, short(reason))
+        self._wake.set()
+        self._may_read.set()
+
+    def abort(self) -> None:
+        """Close without what waits: an ASGI server has nothing harder."""
+        self._queue.clear()
+        self._scope.cancel()
+
+    def pause(self) -> None:
+        """Read nothing for now."""
+        self._may_read = anyio.Event()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._may_read.set()
+
+    async def run(self, reader: Reader) -> None:
+        """Hand on what comes until either end closes."""
+        # Two tasks: if the reader also sent, two peers with full buffers would each wait for the other.
+        with self._scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._write, reader.drained, tasks.cancel_scope)
+                await self._read(reader)
+                tasks.cancel_scope.cancel()
+
+    async def _read(self, reader: Reader) -> None:
+        while True:
+            await self._may_read.wait()
+            event = await self._websocket.receive()
+            if event["type"] == "websocket.disconnect":
+                return
+            hand_on(event, reader)
+
+    async def _write(self, drained: Callable[[], None], scope: anyio.CancelScope) -> None:
+        try:
+            while self._queue or self._closing is None:
+                await self._write_queued(drained)
+            await self._websocket.close(*self._closing)
+        except (WebSocketDisconnect, RuntimeError):
+            # Starlette raises RuntimeError for a send after the peer has gone.
+            pass
+        scope.cancel()
+
+    async def _write_queued(self, drained: Callable[[], None]) -> None:
+        while self._queue:
+            data = self._queue.popleft()
+            await self._websocket.send_bytes(data)
+            self._queued_bytes -= len(data)
+        if self._was_congested:
+            self._was_congested = False
+            drained()
+        if self._closing is None and not self._queue:
+            self._wake = anyio.Event()
+            await self._wake.wait()
+
+
+def hand_on(event: Any, reader: Reader) -> None:
+    """Give an ASGI event to a reader."""
+    data = event.get("bytes")
+    if data is None:
+        reader.receive_text()
+    else:
+        reader.receive(data)
+
+
+def short(reason: str) -> str:
+    """Return as much of a reason as fits into a close frame."""
+    return reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")

@@ -1,0 +1,73 @@
+"""Runs over HTTP: asked for and looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from crdt_conv import Store
+
+pytestmark = pytest.mark.anyio
+
+PATH = "/api/conversations/c"
+TARGET = {"adapter": "llamacpp", "model": "m", "endpoint": None, "params": {"max_tokens": 5}}
+
+
+@pytest.fixture(autouse=True)
+def _conversation(store: Store) -> None:
+    store.create(conversation_id="c").append("user", "Where?")
+
+
+async def test_a_run_is_requested_and_followed(http: httpx.AsyncClient, store: Store) -> None:
+    """It is there at its Location, and shows how it goes."""
+    asked = await http.post(f"{PATH}/runs", json={"target": TARGET})
+    assert (asked.status_code, asked.json()["state"], asked.json()["target"]) == (202, "requested", TARGET)
+    store.open("c").runs.claim(asked.json()["id"], "executor", 1)
+    shown = await http.get(asked.headers["location"])
+    assert (shown.json()["state"], shown.json()["claims"][0]["epoch"]) == ("claimed", 1)
+
+
+async def test_the_conversation_has_a_default(http: httpx.AsyncClient, store: Store) -> None:
+    """Without a target it is the document's, if that has one that can be one."""
+    missing = await http.post(f"{PATH}/runs")
+    assert missing.json()["errors"][0]["pointer"] == "#/target"
+    with store.open("c").writing() as document:
+        document.put("meta", "target", {"adapter": "a", "model": "m"})
+    assert (await http.post(f"{PATH}/runs")).json()["target"]["adapter"] == "a"
+    with store.open("c").writing() as document:
+        document.put("meta", "target", {"adapter": 5})
+    assert (await http.post(f"{PATH}/runs")).json()["errors"][0]["pointer"] == "#/target/adapter"
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"target": {}}, "#/target/adapter"),
+        ({"target": {"adapter": ""}}, "#/target/adapter"),
+        ({"target": {**TARGET, "params": {"n": 2**70}}}, "#/target"),
+        ({"target": {**TARGET, "else": 1}}, "#/target/else"),
+        ({"target": TARGET, "branch": "no"}, "#/branch"),
+    ],
+)
+async def test_what_is_wrong_is_named(
+    http: httpx.AsyncClient, store: Store, body: dict[str, Any], pointer: str
+) -> None:
+    """A run that can't be is refused with the field."""
+    answer = await http.post(f"{PATH}/runs", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+    assert store.open("c").runs.all() == []
+
+
+async def test_there_must_be_something_to_answer(http: httpx.AsyncClient, store: Store) -> None:
+    """An empty conversation asks nothing."""
+    store.create(conversation_id="empty")
+    answer = await http.post("/api/conversations/empty/runs", json={"target": TARGET})
+    assert (answer.status_code, "nothing to answer" in answer.json()["detail"]) == (422, True)
+
+
+async def test_an_unknown_run_is_not_found(http: httpx.AsyncClient) -> None:
+    """404, with a reason."""
+    answer = await http.get(f"{PATH}/runs/nobody")
+    assert (answer.status_code, "no run" in answer.json()["detail"]) == (404, True)
