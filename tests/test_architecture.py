@@ -37,7 +37,7 @@ HOMES = {
     "rich": ("syncd/cli/",),
     "sqlite3": ("crdt_conv/store/",),
     "sqlite_utils": ("crdt_conv/store/",),
-    "starlette": ("syncd/api.py", "syncd/app.py", "syncd/socket.py"),
+    "starlette": ("syncd/api/", "syncd/app.py", "syncd/socket.py"),
     "typer": ("syncd/cli/",),
     "ulid": ("crdt_conv/ids.py",),
     "uvicorn": ("syncd/daemon.py",),

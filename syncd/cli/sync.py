@@ -73,7 +73,10 @@ async def _all(workspace: Workspace, url: str, token: str | None, timeout_s: flo
     """Return the conversations of both sides."""
     remote = await list_remote(url, token, timeout_s)
     local = [info.id for info in workspace.store.list()]
-    return [workspace.store.join(conversation_id) for conversation_id in dict.fromkeys([*local, *remote])]
+    both = dict.fromkeys([*local, *remote])
+    # What was deleted here stays deleted, whoever still has it.
+    here = [name for name in both if not workspace.store.engine.is_deleted(name)]
+    return [workspace.store.join(conversation_id) for conversation_id in here]
 
 
 async def list_remote(url: str, token: str | None, timeout_s: float) -> list[str]:
@@ -86,11 +89,16 @@ async def list_remote(url: str, token: str | None, timeout_s: float) -> list[str
     """
     base = url.replace("ws://", "http://", 1).replace("wss://", "https://", 1)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    found: list[str] = []
+    page: dict[str, str | int] = {"limit": 200}
     try:
-        async with httpx.AsyncClient(timeout=timeout_s) as http:
-            answer = await http.get(f"{base}/api/conversations", headers=headers)
-        if answer.status_code == httpx.codes.OK:
-            return [str(entry["id"]) for entry in answer.json()["conversations"]]
+        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=timeout_s) as http:
+            while (answer := await http.get("/api/conversations", params=page)).status_code == httpx.codes.OK:
+                found += [str(entry["id"]) for entry in answer.json()["conversations"]]
+                following = answer.json().get("next")
+                if following is None:
+                    return found
+                page["cursor"] = str(following)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise SyncTimeout(
             f"{url} was not reached ({type(error).__name__}): is 'syncd serve' running?"
