@@ -8,6 +8,7 @@ whoever serves it keeps ``hub.running()`` open meanwhile.
 from __future__ import annotations
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
@@ -38,7 +39,8 @@ def create_app(hub: Hub) -> Starlette:
             *api.routes(),
             WebSocketRoute("/sync/{conversation:path}", _sync),
             WebSocketRoute("/collab", collab.endpoint),
-        ]
+        ],
+        exception_handlers={HTTPException: api.http_exception},
     )
     app.state.hub = hub
     app.state.gate = hub.gate

@@ -82,8 +82,15 @@ class Follower:
         while self._behind:
             self._follow_next()
 
+    def catch_up_with(self, conversation_id: str) -> None:
+        """Apply what is left for one conversation, at once: somebody reads it."""
+        if conversation_id in self._behind:
+            self._follow(conversation_id)
+
     def _follow_next(self) -> None:
-        conversation_id = next(iter(self._behind))
+        self._follow(next(iter(self._behind)))
+
+    def _follow(self, conversation_id: str) -> None:
         rows = self._behind.pop(conversation_id)
         self._applying = (conversation_id, rows[-1][0])
         try:

@@ -16,8 +16,10 @@ from typing import Any
 
 import anyio
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from syncd.api import end_streams
 from syncd.limits import Limits
 from syncd.wire import WireProtocol
 
@@ -28,15 +30,16 @@ DRAIN_S = 5
 class Server(uvicorn.Server):
     """Uvicorn that leaves signals to us: its own handling ends the process before the executor is done."""
 
-    def __init__(self, app: Any, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, app: Starlette, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
         """
         Make a server that does not listen.
 
         Args:
-            app: The ASGI application.
+            app: The application; its streams end with the server.
             limits: How large a message may be, and how long a stranger may wait.
             tls: What to encrypt with; nothing, where it is left out.
         """
+        self.app = app
         super().__init__(
             uvicorn.Config(
                 app,
@@ -69,6 +72,8 @@ class Server(uvicorn.Server):
                     await anyio.sleep(0.01)
                 yield
             finally:
+                # Streams of events have no end of their own.
+                end_streams(self.app)
                 self.should_exit = True
 
 

@@ -55,6 +55,8 @@ class Call:
             UnknownConversation: It is not here; ``ConversationDeleted`` where it was.
             StoreError: It can't be read.
         """
+        # What a client was told is on disk is read, however far the follower is behind.
+        self.request.app.state.hub.follower.catch_up_with(self.conversation_id)
         return self.store.open(self.conversation_id)
 
     # Who asks

@@ -168,14 +168,14 @@ CALLS = [
     ("GET", "/readyz", "", None, 200, "ready"),
     ("GET", "/api/conversations", "", None, 401, "a valid token is needed"),
     ("GET", "/api/conversations", "wrong", None, 401, "a valid token is needed"),
-    ("GET", "/api/conversations", TOKEN, None, 200, '{"conversations":[]}'),
+    ("GET", "/api/conversations", TOKEN, None, 200, '{"conversations":[],"next":null}'),
     ("POST", "/api/conversations", TOKEN, b'{"title": "Trip", "id": "c"}', 201, '{"id":"c"}'),
     ("POST", "/api/conversations", TOKEN, b"{", 400, "no JSON"),
-    ("POST", "/api/conversations", TOKEN, b"[]", 422, "no JSON object"),
-    ("POST", "/api/conversations", TOKEN, b'{"title": 3}', 422, "are strings"),
+    ("POST", "/api/conversations", TOKEN, b"[]", 422, "must be an object"),
+    ("POST", "/api/conversations", TOKEN, b'{"title": 3}', 422, "must be a string"),
     ("POST", "/api/conversations", TOKEN, b"x" * 1_100_000, 413, "at most"),
     ("GET", "/api/conversations/nobody", TOKEN, None, 404, "no conversation nobody"),
-    ("GET", "/nowhere", TOKEN, None, 404, ""),
+    ("GET", "/nowhere", TOKEN, None, 404, "Not Found"),
 ]
 
 

@@ -23,6 +23,7 @@ from syncd import api
 from syncd.api.openapi import describe
 from syncd.api.table import OPERATIONS
 from syncd.auth import AccessDenied, Credentials, Grant, Right
+from syncd.follower import Follower
 
 TOKEN = "let me in"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -77,7 +78,7 @@ def gate() -> FakeGate:
 def app(store: Store, gate: FakeGate) -> Starlette:
     """Return an application that has nothing but the API."""
     app = Starlette(routes=api.routes(), exception_handlers={HTTPException: api.http_exception})
-    app.state.hub = SimpleNamespace(store=store)
+    app.state.hub = SimpleNamespace(store=store, follower=Follower(store))
     app.state.gate = gate
     return app
 

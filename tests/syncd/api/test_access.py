@@ -16,6 +16,7 @@ from syncd import api
 from syncd.api.dispatch import Api
 from syncd.api.table import OPERATIONS
 from syncd.auth import AccessDenied, Right
+from syncd.follower import Follower
 from tests.syncd.api.conftest import FakeGate
 
 pytestmark = pytest.mark.anyio
@@ -252,7 +253,7 @@ async def test_what_a_stranger_wrote_is_no_error(http: httpx.AsyncClient, store:
 async def test_it_can_be_mounted_below_a_path(store: Store, gate: FakeGate) -> None:
     """A chat backend mounts the application beside its own routes; odd ids are found there, too."""
     inner = Starlette(routes=api.routes())
-    inner.state.hub, inner.state.gate = SimpleNamespace(store=store), gate
+    inner.state.hub, inner.state.gate = SimpleNamespace(store=store, follower=Follower(store)), gate
     outer = Starlette()
     outer.mount("/ch at", inner)
     store.create(conversation_id="a/b")

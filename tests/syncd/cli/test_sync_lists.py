@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from crdt_conv import Store
 from syncd import api
 from syncd.cli.sync import _all, list_remote
+from syncd.follower import Follower
 from tests.syncd.api.conftest import TOKEN, FakeGate, served
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +27,7 @@ async def test_every_page_of_the_daemon_s_list_is_read(tmp_path: Path) -> None:
         local.delete("c7")
         mine = local.create().id
         app = Starlette(routes=api.routes())
-        app.state.hub, app.state.gate = SimpleNamespace(store=remote), FakeGate()
+        app.state.hub, app.state.gate = SimpleNamespace(store=remote, follower=Follower(remote)), FakeGate()
         async with served(app) as url:
             assert sorted(await list_remote(url, TOKEN, 5)) == sorted(f"c{number}" for number in range(205))
             workspace = cast("Any", SimpleNamespace(store=local))
