@@ -25,13 +25,13 @@ from crdt_conv.updates import (
 
 
 class EncodedDocument:
-    """
+    r"""
     The merged updates of one document.
 
     Example:
         >>> document = EncodedDocument([])
         >>> document.encode()
-        b'\\x00\\x00'
+        b'\x00\x00'
     """
 
     def __init__(self, updates: Iterable[bytes]) -> None:

@@ -59,7 +59,9 @@ class Admissions:
                 grant = await self.gate.admit(credentials, conversation)
         except TimeoutError:
             self._counters.denied += 1
-            raise AccessDenied("who you are can't be checked now: come back", CloseCode.TRY_AGAIN_LATER) from None
+            raise AccessDenied(
+                "who you are can't be checked now: come back", CloseCode.TRY_AGAIN_LATER
+            ) from None
         except AccessDenied:
             self._counters.denied += 1
             raise

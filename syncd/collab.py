@@ -32,8 +32,8 @@ from syncd.protocol.hocuspocus.server import (
     CollabSession,
     Event,
     Pinged,
-    Told,
     TokenReceived,
+    Told,
 )
 from syncd.protocol.refusals import Refusal, Status
 from syncd.rooms import Room
@@ -173,15 +173,17 @@ class CollabReader:
         del self._asking[address]
 
     async def _answer(self, event: TokenReceived) -> None:
-        shown = Credentials(event.token or self._credentials.token, self._credentials.headers, self._credentials.client)
+        shown = Credentials(
+            event.token or self._credentials.token, self._credentials.headers, self._credentials.client
+        )
         try:
             grant = await self._hub.admissions.admit(shown, event.document)
             member = self._members.get(event.address) or self._enter(event, grant)
         except AccessDenied as denied:
-            self._turn_away(event.address, denied.reason)
+            self._turn_away(event.address, denied.code, denied.reason)
             return
         except CrdtConvError as error:
-            self._turn_away(event.address, close_for(error)[1])
+            self._turn_away(event.address, *close_for(error))
             return
         self._hub.admissions.add(member, shown)
         member.grant = grant
@@ -199,7 +201,11 @@ class CollabReader:
         room.enter(member)
         return member
 
-    def _turn_away(self, address: str, reason: str) -> None:
+    def _turn_away(self, address: str, code: int, reason: str) -> None:
+        if code == CloseCode.TRY_AGAIN_LATER:
+            # The dialect has no "later" for one document: all of them come back.
+            self.socket.close(code, reason)
+            return
         self.socket.send(Outgoing(self.session.deny(address, reason)))
         self.leave(address)
 

@@ -23,6 +23,7 @@ from crdt_conv.ids import ConversationId
 from crdt_conv.updates import merge_updates
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Committed(NamedTuple):
@@ -35,14 +36,14 @@ class Committed(NamedTuple):
 Result: TypeAlias = Committed | StoreError
 
 
-class Target(Protocol[T]):
+class Target(Protocol[T_contra]):
     """What updates are submitted for: one document."""
 
     @property
     def id(self) -> ConversationId:
         """The document's id."""
 
-    def committed(self, submitted: Sequence[tuple[bytes, T]], result: Result) -> None:
+    def committed(self, submitted: Sequence[tuple[bytes, T_contra]], result: Result) -> None:
         """Hear that updates are durable, or why not. Must not raise."""
 
 
@@ -87,7 +88,9 @@ class GroupCommit(Generic[T]):
         # The disk first: the thread works while we tell everybody.
         self._begin()
         for at, (target, submitted, update) in enumerate(groups):
-            target.committed(submitted, results if isinstance(results, StoreError) else Committed(results[at], update))
+            target.committed(
+                submitted, results if isinstance(results, StoreError) else Committed(results[at], update)
+            )
         if self._is_closed and not self._under_way:
             self._ended.set()
 

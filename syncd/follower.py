@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 import anyio
 
@@ -69,6 +70,13 @@ class Follower:
                 spent_s = time.perf_counter() - began_s
                 await anyio.sleep(spent_s * (1 / SHARE - 1))
             self._wake = anyio.Event()
+
+    def let_go(self, in_use: Callable[[str], bool]) -> None:
+        """Keep no conversation in memory that is not in use, unless it is behind."""
+        for conversation_id in tuple(self._kept):
+            if not in_use(conversation_id) and conversation_id not in self._behind:
+                del self._kept[conversation_id]
+                self._store.let_go(conversation_id)
 
     def retry(self) -> None:
         """Try those again that could not be read, behind what came since."""

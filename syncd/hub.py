@@ -112,6 +112,7 @@ class Hub:
             for socket in tuple(self.sockets):
                 socket.sweep(now_s)
             self.follower.retry()
+            self.follower.let_go(lambda conversation_id: self.rooms.get(conversation_id) is not None)
             # Derived: who reads or searches beside us finds it, and after a crash less is made anew.
             with suppress(StoreError):
                 self.store.flush()

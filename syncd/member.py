@@ -40,7 +40,9 @@ class Member(ABC):
     wants_echo: bool
     """Whether its own updates are sent back to it."""
 
-    def __init__(self, socket: Socket, room: Room, grant: Grant, envelope: bytes, presence_envelope: bytes) -> None:
+    def __init__(
+        self, socket: Socket, room: Room, grant: Grant, envelope: bytes, presence_envelope: bytes
+    ) -> None:
         self.socket = socket
         self.room = room
         self.grant = grant
@@ -48,6 +50,7 @@ class Member(ABC):
         self.presence_envelope = presence_envelope
         self.unanswered: bytes | None = None
         self.is_unaware = False
+        self.is_asked = False
         self._slots: deque[Slot] = deque()
 
     @property
@@ -121,6 +124,7 @@ class Member(ABC):
     def regrant(self, grant: Grant) -> None:
         """Take note of what it may do from now on."""
 
+    @abstractmethod
     def ask_for_token(self) -> None:
         """Ask for a new token, where the dialect can."""
 

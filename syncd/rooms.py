@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from crdt_conv import Change, ConversationDeleted, MalformedUpdate, Store, StoreError
 from crdt_conv.encoded import EncodedDocument
@@ -25,7 +24,7 @@ from syncd.counters import Counters
 from syncd.follower import Follower
 from syncd.limits import Limits
 from syncd.member import Member, Slot
-from syncd.protocol import AwarenessStates, CloseCode, RemoteProtocolError
+from syncd.protocol import AwarenessStates, CloseCode
 from syncd.protocol.lib0 import encode_var_bytes
 from syncd.protocol.refusals import Refusal, Status
 from syncd.wire import Outgoing
@@ -35,7 +34,11 @@ logger = logging.getLogger("syncd")
 Clock = Callable[[], float]
 
 SMALL_BYTES = 256 * 1024
-"""The state vector of a larger document is computed behind the answer that a client waits for."""
+"""A client is asked what it has of a larger document behind the answer that it waits for."""
+
+RECENT = 64
+"""So many of the last updates are known again, if they are no longer than ``RECENT_BYTES``."""
+RECENT_BYTES = 1024
 
 
 class Room:
@@ -53,6 +56,7 @@ class Room:
         self._size = rooms.store.engine.size(conversation)
         self._bytes = self._size.snapshot + self._size.updates
         self._uncommitted = 0
+        self._recent: dict[bytes, None] = {}
 
     @property
     def members(self) -> Iterable[Member]:
@@ -85,7 +89,9 @@ class Room:
         self._members[member] = None
 
     def welcome(self, member: Member) -> None:
-        """Tell a member who is here, if anybody is."""
+        """Ask a member for what it has, and tell it who is here."""
+        if self._bytes <= SMALL_BYTES:
+            self._ask(member)
         if self._presence:
             self.present(member)
 
@@ -118,15 +124,14 @@ class Room:
             return
         document = self.document
         member.send(Outgoing(member.diff(document.encode(state_vector))))
-        if len(document.merged) <= SMALL_BYTES:
-            self._ask(member)
-        else:
+        if not member.is_asked:
             asyncio.get_running_loop().call_soon(self._ask, member)
 
     def _ask(self, member: Member) -> None:
-        if member in self._members:
+        if member in self._members and not member.is_asked:
             try:
                 member.send(Outgoing(member.step1(self.document.state_vector)))
+                member.is_asked = True
             except StoreError as error:
                 self.fail(member, error)
 
@@ -162,7 +167,7 @@ class Room:
             self.log_refused(str(error))
             member.settle(slot, Refusal(Status.INVALID_UPDATE, str(error)))
             return
-        if (is_diff or not member.can_write) and self.document.has(update):
+        if update in self._recent or ((is_diff or not member.can_write) and self.document.has(update)):
             # All of it is on disk already.
             member.echo(update)
             member.settle(slot)
@@ -178,9 +183,13 @@ class Room:
 
     def _refusal(self, member: Member, update: bytes) -> Refusal | None:
         if not member.can_write:
-            return Refusal(Status.PERMISSION_DENIED, f"you may only read this conversation ({Right.WRITE} is missing)")
+            return Refusal(
+                Status.PERMISSION_DENIED, f"you may only read this conversation ({Right.WRITE} is missing)"
+            )
         if self._bytes + len(update) > self._rooms.limits.document_bytes:
-            return Refusal(Status.PAYLOAD_TOO_LARGE, "the conversation would be larger than this server allows")
+            return Refusal(
+                Status.PAYLOAD_TOO_LARGE, "the conversation would be larger than this server allows"
+            )
         return None
 
     def committed(self, submitted: Sequence[tuple[bytes, Slot]], result: Result) -> None:
@@ -196,9 +205,17 @@ class Room:
         self._counters.commits += 1
         senders = {slot.member for _, slot in submitted}
         self._relay(update, senders.pop() if len(senders) == 1 else None)
-        for _, slot in submitted:
+        for sent, slot in submitted:
+            self._remember(sent)
             slot.member.settle(slot)
         self._rooms.follower.note(self.id, seq, update)
+
+    def _remember(self, update: bytes) -> None:
+        """Know an update again that is sent twice, as one may be when a connection breaks."""
+        if len(update) <= RECENT_BYTES:
+            self._recent[update] = None
+            if len(self._recent) > RECENT:
+                del self._recent[next(iter(self._recent))]
 
     def _not_committed(self, submitted: Sequence[tuple[bytes, Slot]], error: StoreError) -> None:
         is_deleted = isinstance(error, ConversationDeleted)
@@ -307,7 +324,7 @@ class Rooms:
     def __len__(self) -> int:
         return len(self._open)
 
-    def __iter__(self) -> Iterable[Room]:
+    def __iter__(self) -> Iterator[Room]:
         return iter(tuple(self._open.values()))
 
     def get(self, conversation_id: str) -> Room | None:

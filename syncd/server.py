@@ -84,11 +84,11 @@ def _patient(limits: Limits) -> type[H11Protocol]:
     class PatientProtocol(H11Protocol):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            waiting[self] = self.loop.call_later(limits.unauthenticated_s, self._give_up)
+            waiting[self] = self.loop.call_later(limits.unauthenticated_s, self.give_up)
             if len(waiting) > limits.unauthenticated:
-                next(iter(waiting))._give_up()
+                next(iter(waiting)).give_up()
 
-        def _give_up(self) -> None:
+        def give_up(self) -> None:
             self._is_known()
             self.transport.abort()
 

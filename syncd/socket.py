@@ -40,9 +40,7 @@ class Held(Protocol):
 class Socket:
     """A wire with bounds. Used from one event loop; nothing here waits or raises."""
 
-    def __init__(
-        self, wire: Wire, limits: Limits, counters: Counters, *, clock: Clock, later: Later
-    ) -> None:
+    def __init__(self, wire: Wire, limits: Limits, counters: Counters, *, clock: Clock, later: Later) -> None:
         """
         Bound a wire.
 
@@ -99,7 +97,7 @@ class Socket:
             self._wire.write(message, count)
 
     def relay(self, member: Held, update: bytes, message: Outgoing) -> bool:
-        """Send an update, or hold it until the peer has read what came before; returns whether it was sent."""
+        """Send an update, or hold it until the peer has read what came before; returns whether it is sent."""
         if self._lags_since is None and not self._wire.is_congested:
             self._wire.write(message)
             return True

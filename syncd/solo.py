@@ -42,6 +42,9 @@ class SoloMember(Member):
         """Close the socket."""
         self.socket.close(code, reason)
 
+    def ask_for_token(self) -> None:
+        """Ask nothing: the dialect has no word for it."""
+
     def regrant(self, grant: Grant) -> None:
         """Take note; the dialect has no word for it."""
         self.grant = grant

@@ -150,7 +150,9 @@ class ServerWire:
                 protocol.close_sent = True
                 protocol.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
                 protocol.transport.resume_reading()
-                protocol.close_timer = protocol.loop.call_later(protocol.close_timeout, protocol.transport.abort)
+                protocol.close_timer = protocol.loop.call_later(
+                    protocol.close_timeout, protocol.transport.abort
+                )
 
     def abort(self) -> None:
         """End the connection now."""

@@ -326,7 +326,7 @@ class Replica:
             origin: Where all of them came from.
 
         Raises:
-            MalformedUpdate: Some can't be integrated and are taken back from the log; the others are applied.
+            MalformedUpdate: Some can't be integrated, and are taken back from the log; the others count.
             ConversationDeleted: It is gone, and they with it.
         """
         self._check_not_deleted()
@@ -380,7 +380,7 @@ class Replica:
         return changes
 
     def _open_behind(self, seq: int) -> None:
-        """Open as it was before an update, where the stored index is as new as that: what follows is little."""
+        """Open as it was before an update, where the stored index is as new as that."""
         store = self._log.index()
         stored = store.load(self.id, before=seq) if store is not None else None
         if stored is None:

@@ -1,5 +1,5 @@
 """
-The Python client: conversations of a local store, kept in sync with a server.
+The Python client: conversations of a local store, kept in sync with a server over one socket.
 
 Example:
     ::
@@ -11,31 +11,45 @@ Example:
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
 import anyio
 from anyio.abc import TaskGroup
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
-from crdt_conv import Conversation
-from syncd.client.link import Link, LinkStatus
+from crdt_conv import Conversation, MalformedUpdate
+from syncd.client.link import Line, Link, LinkStatus
 from syncd.errors import SyncTimeout
+from syncd.protocol import RemoteProtocolError, is_final
+from syncd.protocol.hocuspocus.codec import PONG, Addressed, Ping, decode, document_of
+
+FIRST_DELAY_S = 0.2
+LONGEST_DELAY_S = 20.0
+_MAX_FRAME_BYTES = 256 * 1024 * 1024
 
 
 class SyncClient:
-    """Connections to one server, one for each conversation, while the context is open."""
+    """A connection to one server, which comes back by itself while the context is open."""
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
+    def __init__(self, url: str, *, token: str | Callable[[], str] | None = None) -> None:
         """
         Make a client that is not connected.
 
         Args:
             url: ``ws://`` or ``http://``, with host and port; ``wss`` and ``https`` too.
-            token: The server's token.
+            token: The server's token, or what returns one that is valid now.
         """
         self.url = url
         self._token = token
         self._links: dict[str, Link] = {}
+        self._outgoing: list[bytes] = []
+        self._wake = anyio.Event()
+        self._line: Line | None = None
+        self._lost = ""
         self._tasks: TaskGroup
 
     async def __aenter__(self) -> Self:
@@ -45,6 +59,8 @@ class SyncClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for link in self._links.values():
+            link.close()
         self._tasks.cancel_scope.cancel()
         # Not handed to the group, which would wrap the caller's own error in an ExceptionGroup.
         await self._tasks.__aexit__(None, None, None)
@@ -53,8 +69,11 @@ class SyncClient:
         """Begin to keep a conversation in sync, and go on until the context ends."""
         link = self._links.get(conversation.id)
         if link is None:
-            link = self._links[conversation.id] = Link(conversation, self.url, self._token)
-            self._tasks.start_soon(link.run)
+            link = self._links[conversation.id] = Link(conversation, self.url)
+            if len(self._links) == 1:
+                self._tasks.start_soon(self._run)
+            elif self._line is not None:
+                link.begin(self._line)
         return link
 
     async def sync(self, conversation: Conversation, *, timeout_s: float | None = None) -> None:
@@ -66,7 +85,7 @@ class SyncClient:
             timeout_s: How long to wait; for ever, where it is left out.
 
         Raises:
-            SyncRefused: The server said no for good.
+            SyncRefused: The server said no for good, or takes no updates from us.
             SyncTimeout: Not in this time. What was written waits in the store.
         """
         link = self.follow(conversation)
@@ -79,3 +98,116 @@ class SyncClient:
     def status(self, conversation: Conversation) -> LinkStatus:
         """Return how a conversation stands towards this server."""
         return self.follow(conversation).status
+
+    @property
+    def statuses(self) -> Mapping[str, LinkStatus]:
+        """How every conversation that is followed stands, by its id."""
+        return {conversation_id: link.status for conversation_id, link in self._links.items()}
+
+    # Connections
+
+    async def _run(self) -> None:
+        """Connect, exchange, come back after a break; ends only when all is refused, or cancelled."""
+        delay_s = FIRST_DELAY_S
+        while not all(link.is_refused for link in self._links.values()):
+            was_settled = await self._connect_once()
+            # Only this ends the backoff: a server may let everybody in, and close at once.
+            delay_s = FIRST_DELAY_S if was_settled else min(delay_s * 2, LONGEST_DELAY_S)
+            # Jitter: a thousand clients of a server that restarts must not come back as one.
+            await anyio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+
+    async def _connect_once(self) -> bool:
+        """Run one socket to its end; returns whether every conversation ever came to be in sync on it."""
+        self._lost, was_settled = "the connection broke", False
+        try:
+            async with connect(_socket_url(self.url), max_size=_MAX_FRAME_BYTES, compression=None) as socket:
+                was_settled = await self._exchange(socket)
+        except ConnectionClosed as closed:
+            self._on_closed(closed)
+        except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as failed:
+            self._lost = _reason(failed)
+        except (RemoteProtocolError, MalformedUpdate) as unreadable:
+            self._lost = f"the server sent what can't be read ({unreadable})"
+        self._line = None
+        for link in self._links.values():
+            link.end(self._lost)
+        return was_settled
+
+    def _on_closed(self, closed: ConnectionClosed) -> None:
+        received = closed.rcvd
+        if received is None:
+            return
+        self._lost = received.reason or f"closed with {received.code}"
+        if is_final(received.code):
+            for link in self._links.values():
+                link.refuse(self._lost, received.code)
+
+    async def _exchange(self, socket: ClientConnection) -> bool:
+        self._outgoing.clear()
+        was_settled = False
+
+        def come_back(reason: str) -> None:
+            self._lost = reason
+            self._tasks.start_soon(socket.close)
+
+        self._line = Line(self._send, come_back, self._shown)
+        for link in self._links.values():
+            link.begin(self._line)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._write, socket)
+                try:
+                    async for data in socket:
+                        self._receive(data)
+                        was_settled = was_settled or all(link.is_settled for link in self._links.values())
+                finally:
+                    # The iteration ends quietly on a normal close; the writer must not outlive it.
+                    tasks.cancel_scope.cancel()
+        except ExceptionGroup as group:
+            raise _first(group) from None
+        except ConnectionClosed as closed:
+            self._on_closed(closed)
+        return was_settled
+
+    def _shown(self) -> str:
+        return (self._token() if callable(self._token) else self._token) or ""
+
+    def _receive(self, data: str | bytes) -> None:
+        if isinstance(data, str):
+            raise RemoteProtocolError("a text, where frames are binary")
+        frame = decode(data, is_server=True)
+        if isinstance(frame, Addressed):
+            link = self._links.get(document_of(frame.address))
+            if link is not None:
+                link.receive(frame.body)
+        elif isinstance(frame, Ping):
+            self._send(PONG)
+
+    def _send(self, frame: bytes) -> None:
+        self._outgoing.append(frame)
+        self._wake.set()
+
+    async def _write(self, socket: ClientConnection) -> None:
+        while True:
+            frames, self._outgoing = self._outgoing, []
+            for frame in frames:
+                await socket.send(frame)
+            if not self._outgoing:
+                self._wake = anyio.Event()
+                await self._wake.wait()
+
+
+def _socket_url(url: str) -> str:
+    return f"{url.rstrip('/').replace('http://', 'ws://', 1).replace('https://', 'wss://', 1)}/collab"
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    # An OSError's text can hold the address, which the reader knows; never the token.
+    return error.strerror or "no connection" if isinstance(error, OSError) else type(error).__name__

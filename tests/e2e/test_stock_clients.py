@@ -141,7 +141,7 @@ def test_a_cold_document_is_whole_when_a_client_is_in_sync(tmp_path: Path, diale
 
 
 def test_a_daemon_that_is_killed_in_the_middle_loses_nothing(tmp_path: Path, dialect: str) -> None:
-    """SIGKILL and a restart on the same port while a browser writes: it comes back, and all of it is there once."""
+    """SIGKILL and a restart while a browser writes: it comes back, and all of it is there once."""
     room, db = new_id(), tmp_path / "chats.db"
     with daemon(db, "--no-executor") as server:
         client = StockClient(dialect, server.ws, room)
@@ -223,4 +223,6 @@ def test_what_is_said_to_be_saved_is_on_disk(tmp_path: Path, dialect: str) -> No
 
 def refusals(client: StockClient) -> list[str]:
     """Return the statuses that a client was told in stateless messages."""
-    return [json.loads(event["payload"])["status"] for event in client.events if event["event"] == "stateless"]
+    return [
+        json.loads(event["payload"])["status"] for event in client.events if event["event"] == "stateless"
+    ]

@@ -45,12 +45,12 @@ _TOKEN, _PERMISSION_DENIED, _AUTHENTICATED = range(3)
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Are you there?"""
+    """The question whether the other end is there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """I am."""
+    """The answer to ``Ping``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Authenticated:
 
 @dataclass(frozen=True, slots=True)
 class QueryAwareness:
-    """Who is here?"""
+    """A request for everybody's presence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def presence_envelope(address: str) -> bytes:
     return envelope(address, _AWARENESS)
 
 
-def encode(address: str, body: Body, *, is_server: bool) -> bytes:
+def encode(address: str, body: Body, *, is_server: bool) -> bytes:  # noqa: C901 - a table
     """
     Encode a message.
 

@@ -44,7 +44,7 @@ from syncd.protocol.hocuspocus.codec import (
     document_of,
     encode,
 )
-from syncd.protocol.ysync import SyncStep1, SyncStep2
+from syncd.protocol.ysync import SyncStep1, SyncStep2, Update
 
 MAX_WAITING_BYTES: Final = 5 * 1024 * 1024
 """What one socket may have said about documents that it was not let into yet."""
@@ -180,8 +180,8 @@ def _told(address: str, body: Body) -> Told | None:
     match body:
         case Sync(SyncStep1(state_vector)):
             return Told(address, DiffRequested(state_vector))
-        case Sync(message):
-            return Told(address, UpdateReceived(message.update, is_diff=isinstance(message, SyncStep2)))
+        case Sync(SyncStep2(update) | Update(update) as message):
+            return Told(address, UpdateReceived(update, is_diff=isinstance(message, SyncStep2)))
         case Awareness(payload):
             return Told(address, AwarenessReceived(payload))
         case _:
