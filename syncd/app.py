@@ -7,8 +7,11 @@ whoever serves it keeps ``hub.running()`` open meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
@@ -18,20 +21,24 @@ from crdt_conv import CrdtConvError, InvalidMessage
 from syncd import api, collab
 from syncd.auth import AccessDenied
 from syncd.auth.http import credentials_of
+from syncd.auth.web import Guard
 from syncd.hub import Hub
 from syncd.protocol import CloseCode
 from syncd.solo import SoloMember, SoloReader
 from syncd.wire import wire_of
 
 
-def create_app(hub: Hub) -> Starlette:
+def create_app(hub: Hub, *, hosts: Collection[str] = (), origins: Collection[str] = ()) -> Starlette:
     """
     Make the application.
 
     Args:
         hub: What it serves; its gate decides who gets in.
+        hosts: Names under which it may be asked for, besides loopback and addresses; ``*`` for all.
+        origins: Origins of pages that may connect, besides its own; ``*`` for all.
     """
     app = Starlette(
+        middleware=[Middleware(Guard, hosts=hosts, origins=origins)],
         routes=[
             Route("/", _root),
             Route("/healthz", _healthz),

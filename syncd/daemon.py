@@ -21,11 +21,11 @@ import anyio.lowlevel
 from adapters import AdapterError, Executor, LlamaCpp, find_model
 from crdt_conv import Store
 from syncd.app import create_app
-from syncd.auth import TokenGate, load_token
+from syncd.auth import AnyOf, JwtGate, TokenGate, keys_file, load_token, polled, revocations_file
 from syncd.errors import StartError
 from syncd.hub import Hub
 from syncd.limits import Limits
-from syncd.server import Server
+from syncd.server import Server, load_tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,9 @@ class Settings:
     has_executor: bool = True
     name: str = ""
     limits: Limits = field(default_factory=Limits)
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    tls: tuple[Path, Path] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,20 @@ async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
         _listen(settings) as listener,
     ):
         token = load_token(settings.db)
-        url = url_of(listener)
+        tls = load_tls(*settings.tls) if settings.tls is not None else None
+        url = url_of(listener, is_encrypted=tls is not None)
         store.publish(url)
-        hub = Hub(store, TokenGate(token), limits=settings.limits)
+        tokens = JwtGate(keys_file(settings.db), revocations_file(settings.db))
+        hub = Hub(store, AnyOf(TokenGate(token), tokens), limits=settings.limits)
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            server = Server(create_app(hub), hub.limits)
-            async with hub.running(), server.serving(listener), _executor(store, model):
+            app = create_app(hub, hosts=settings.hosts, origins=settings.origins)
+            server = Server(app, hub.limits, tls)
+            async with (
+                hub.running(),
+                polled(tokens),
+                server.serving(listener),
+                _executor(store, model),
+            ):
                 announce(Ready(url, token, model, notice))
                 await anext(signals)
 
@@ -126,7 +137,7 @@ def _listen(settings: Settings) -> Iterator[socket.socket]:
         yield listener
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, *, is_encrypted: bool = False) -> str:
     """Return the URL under which a socket is reached."""
     host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{'https' if is_encrypted else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"

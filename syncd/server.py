@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -20,6 +21,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from syncd.api import end_streams
+from syncd.errors import StartError
 from syncd.limits import Limits
 from syncd.wire import WireProtocol
 
@@ -75,6 +77,28 @@ class Server(uvicorn.Server):
                 # Streams of events have no end of their own.
                 end_streams(self.app)
                 self.should_exit = True
+
+
+def load_tls(certificate: Path, key: Path) -> ssl.SSLContext:
+    """
+    Return what to encrypt with.
+
+    Args:
+        certificate: A PEM file with the certificate and those above it.
+        key: A PEM file with its private key, without a password.
+
+    Raises:
+        StartError: A file can't be read, or they don't belong together.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    except ssl.SSLError as error:
+        raise StartError(f"{certificate} and {key} are no certificate and its key: {error.reason}") from error
+    except OSError as error:
+        raise StartError(f"can't read {certificate} or {key}: {error.strerror}") from error
+    return context
 
 
 def _patient(limits: Limits) -> type[H11Protocol]:

@@ -29,19 +29,21 @@ FORBIDDEN = {
 
 # A foreign library that does I/O or owns bytes, and where it may be imported.
 HOMES = {
+    "cryptography": ("syncd/auth/",),
     "filelock": ("crdt_conv/store/lock.py",),
     "httpx": ("adapters/llamacpp/client.py", "syncd/cli/sync.py"),
     "httpx_sse": ("adapters/llamacpp/client.py",),
+    "jwt": ("syncd/auth/",),
     "pycrdt": ("crdt_conv/",),
     "rfc8785": ("crdt_conv/digest.py", "adapters/exchange.py"),
     "rich": ("syncd/cli/",),
     "sqlite3": ("crdt_conv/store/",),
     "sqlite_utils": ("crdt_conv/store/",),
-    "starlette": ("syncd/api/", "syncd/app.py", "syncd/socket.py"),
+    "starlette": ("syncd/api/", "syncd/app.py", "syncd/auth/", "syncd/collab.py", "syncd/wire.py"),
     "typer": ("syncd/cli/",),
     "ulid": ("crdt_conv/ids.py",),
-    "uvicorn": ("syncd/daemon.py",),
-    "websockets": ("syncd/client/",),
+    "uvicorn": ("syncd/server.py", "syncd/wire.py"),
+    "websockets": ("syncd/client/", "syncd/wire.py"),
     "xllamacpp": ("adapters/llamacpp/child.py",),
 }
 

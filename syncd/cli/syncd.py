@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from syncd.auth import load_token
+from syncd.cli import access
 from syncd.cli.common import (
     DbOption,
     JsonOption,
@@ -53,6 +53,18 @@ def serve(
     no_executor: Annotated[
         bool, typer.Option("--no-executor", help="Carry updates only; answer no runs.")
     ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", help="A name, besides localhost, under which browsers may ask for it."),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option("--allow-origin", help="Where pages that connect come from: https://chat.example"),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", help="A certificate, PEM: encrypt with it.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")] = None,
     json: JsonOption = False,
 ) -> None:
     """
@@ -60,7 +72,19 @@ def serve(
 
     Example: syncd serve --port 7878 --model smollm2.gguf
     """
-    settings = Settings(db, host, port, model, not no_executor, default_name())
+    if (tls_cert is None) != (tls_key is None):
+        raise typer.BadParameter("--tls-cert and --tls-key go together")
+    settings = Settings(
+        db,
+        host,
+        port,
+        model,
+        not no_executor,
+        default_name(),
+        hosts=tuple(allow_host or ()),
+        origins=tuple(allow_origin or ()),
+        tls=(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None,
+    )
 
     def announce(ready: Ready) -> None:
         if json:
@@ -88,14 +112,7 @@ def _print_ready(ready: Ready, db: Path) -> None:
     console.print("  Ctrl-C ends", style="dim")
 
 
-@app.command()
-def token(db: DbOption) -> None:
-    """
-    Print the daemon's token, made where it is missing.
-
-    Example: CONV_TOKEN=$(syncd token) conv sync http://127.0.0.1:7878
-    """
-    typer.echo(load_token(db))
+app.add_typer(access.app)
 
 
 def main() -> NoReturn:

@@ -1,0 +1,98 @@
+"""``syncd token``, ``syncd revoke`` and ``syncd rotate``: who gets in."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Annotated, Final
+
+import typer
+
+from syncd.auth import Right, keys_file, load_token, revocations_file
+from syncd.auth.keys import read_keys, rotate
+from syncd.auth.revocations import Revocations
+from syncd.auth.tokens import issue
+from syncd.cli.common import DbOption
+
+app = typer.Typer()
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@app.command()
+def token(
+    db: DbOption,
+    subject: Annotated[str, typer.Option("--sub", help="Whose token; the daemon's own, if left out.")] = "",
+    right: Annotated[
+        list[str] | None,
+        typer.Option("--right", help="CONVERSATION=read,write,run,admin; 'trip-*' or '*' for several."),
+    ] = None,
+    expires: Annotated[str, typer.Option("--expires", help="For how long: 90s, 15m, 12h, 30d.")] = "30d",
+    eddsa: Annotated[bool, typer.Option("--eddsa", help="Where a first key is made: Ed25519.")] = False,
+) -> None:
+    """
+    Print the daemon's token, or make one for somebody, with rights and an end.
+
+    Example: syncd token --sub ann --right '*=read' --right 'trip-*=write,run' --expires 7d
+    """
+    if not subject:
+        if right:
+            raise typer.BadParameter("say whose token it is: --sub", param_hint="--right")
+        typer.echo(load_token(db))
+        return
+    rights = dict(map(_right, right or ["*=read,write,run"]))
+    file = keys_file(db)
+    key = next((key for key in read_keys(file).values() if key.signs), None)
+    key = key or rotate(file, "EdDSA" if eddsa else "HS256")
+    typer.echo(issue(key, subject, rights, now_s=time.time(), lifetime_s=_seconds(expires)))
+
+
+def _right(text: str) -> tuple[str, list[str]]:
+    conversation, is_said, rights = text.rpartition("=")
+    given = [name.strip() for name in rights.split(",") if name.strip()]
+    if not is_said or not conversation or not set(given) <= set(Right):
+        raise typer.BadParameter(f"{text!r} is not like 'trip-*=read,write'", param_hint="--right")
+    return conversation, given
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
+    if found is None or int(found[1]) == 0:
+        raise typer.BadParameter(f"{text!r} is not like 90s, 15m, 12h or 30d", param_hint="--expires")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+@app.command()
+def revoke(
+    db: DbOption,
+    subject: Annotated[str, typer.Option("--sub", help="Everything that this one was given until now.")] = "",
+    token_id: Annotated[str, typer.Option("--jti", help="One token, by its 'jti'.")] = "",
+) -> None:
+    """
+    Make tokens no good; a daemon that runs closes their sockets within seconds.
+
+    Example: syncd revoke --sub ann
+    """
+    if not subject and not token_id:
+        raise typer.BadParameter("say whose or which: --sub or --jti")
+    revocations = Revocations(revocations_file(db))
+    if subject:
+        revocations.revoke_subject(subject, time.time())
+    if token_id:
+        revocations.revoke_token(token_id, time.time())
+    typer.echo(f"revoked: {subject or token_id}")
+
+
+@app.command(name="rotate")
+def rotate_keys(
+    db: DbOption,
+    eddsa: Annotated[
+        bool, typer.Option("--eddsa", help="An Ed25519 key, whose public part may be shown.")
+    ] = False,
+) -> None:
+    """
+    Sign with a new key from now on; tokens of older keys stay good until they end.
+
+    Example: syncd rotate --eddsa
+    """
+    typer.echo(rotate(keys_file(db), "EdDSA" if eddsa else "HS256").kid)
