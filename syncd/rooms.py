@@ -355,7 +355,7 @@ class Rooms:
 
     def on_deleted(self, conversation_id: str) -> None:
         """Tell everybody that a conversation is gone."""
-        room = self._open.get(conversation_id)
+        room = self._open.pop(conversation_id, None)
         self.follower.forget(conversation_id)
         if room is not None:
             room.expel(CloseCode.DELETED, "the conversation was deleted")
