@@ -30,8 +30,8 @@ from crdt_conv.ids import ConversationId, MessageId, RunId, new_id
 from crdt_conv.message import MAIN, Author, Message, Part
 from crdt_conv.run import Run, Target
 from crdt_conv.store import MemoryEngine, Store
-from crdt_conv.store.sqlite.upkeep import Recovery, recover
-from crdt_conv.store.upkeep import Damage
+from crdt_conv.store.damage import Damage
+from crdt_conv.store.sqlite.recovery import Recovery, recover
 from crdt_conv.verify import Problem
 from crdt_conv.views import Branch, Change, Log
 from crdt_conv.writer import MessageWriter, new_part

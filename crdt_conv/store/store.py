@@ -29,11 +29,13 @@ from crdt_conv.ids import ConversationId, new_id, now_ms
 from crdt_conv.message import Author
 from crdt_conv.store.blobs import collect_blobs
 from crdt_conv.store.compaction import Compaction
+from crdt_conv.store.damage import Damage
 from crdt_conv.store.family import family_of, same_redactions
 from crdt_conv.store.keeper import Keeper, erase_key
 from crdt_conv.store.lock import WriterLock
+from crdt_conv.store.sqlite.backup import backup
+from crdt_conv.store.sqlite.check import check
 from crdt_conv.store.sqlite.engine import SqliteEngine
-from crdt_conv.store.upkeep import Damage, backup, check
 from crdt_conv.subscribers import Subscribers
 from crdt_conv.updates import merge_updates
 from crdt_conv.views import Change

@@ -1,1 +1,1 @@
-"""The engine over SQLite: ``engine`` (log, blobs, leases), ``index`` (derived), ``upkeep``."""
+"""Over SQLite: ``engine`` (log, blobs, leases) and ``index`` (derived); ``backup``, ``check``, ``recovery``."""

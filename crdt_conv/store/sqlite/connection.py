@@ -175,7 +175,7 @@ class Connection:
         try:
             yield
         except sqlite3.Error as error:
-            raise _store_error(self.path, error) from error
+            raise store_error(self.path, error) from error
         except OSError as error:
             raise StoreReadOnly(f"can't open {self.path}: {error.strerror}") from error
 
@@ -203,7 +203,8 @@ _BY_CODE: dict[int, tuple[type[StoreError], str]] = {
 }
 
 
-def _store_error(path: str | Path, error: sqlite3.Error) -> StoreError:
+def store_error(path: str | Path, error: sqlite3.Error) -> StoreError:
+    """Return what ``error`` is to those who know no SQLite."""
     code = getattr(error, "sqlite_errorcode", None)
     # The low byte is the primary code, the rest mostly says more of the same.
     kind, text = _BY_CODE.get(code or 0) or _BY_CODE.get((code or 0) & 0xFF, (StoreError, str(error)))
