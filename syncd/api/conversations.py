@@ -40,6 +40,7 @@ async def create_conversation(call: Call) -> Response:
     """Make one."""
     fields = await call.json()
     conversation_id = fields.get("id")
+    await call.require(Right.WRITE, conversation_id)
     if conversation_id is not None and call.store.engine.has(conversation_id):
         raise Problem(409, "there is a conversation of this id already")
     created = call.store.create(fields.get("title", ""), conversation_id=conversation_id)
@@ -68,6 +69,7 @@ OPERATIONS: Final = (
         None,
         {200: Answer("A page of them.", ref("Listing"), headers=LINK)},
         parameters=(LIMIT, CURSOR),
+        note="Shows what the caller may read.",
     ),
     Operation(
         "createConversation",
@@ -75,9 +77,10 @@ OPERATIONS: Final = (
         "/conversations",
         "Make a conversation",
         create_conversation,
-        Right.WRITE,
+        None,
         {201: Answer("It is there.", ref("Created"))},
         body=Body(NEW_CONVERSATION, is_required=False),
+        note="Needs the right `write` in the conversation of this id, without one in the whole server.",
         refusals=(409, 410),
     ),
     Operation(

@@ -79,7 +79,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 def _right_of(operation: Operation) -> str:
     if operation.right is None:
-        return "Shows what the caller may read."
+        return operation.note
     where = "this conversation" if "conversation" in operation.path_names else "the whole server"
     if any(parameter.name == "conversation" for parameter in operation.parameters):
         where = "the conversation that `conversation` names, else in the whole server"

@@ -69,7 +69,8 @@ class Operation:
     One method of one path below ``/api``.
 
     ``right`` is what the caller needs: in the conversation, where the path or a parameter names
-    one, else in the whole server; ``None`` where the handler itself looks at what the caller may see.
+    one, else in the whole server; ``None`` where the handler itself looks at what the caller may do,
+    and ``note`` says what that is.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Operation:
     answers: Mapping[int, Answer]
     parameters: Sequence[Parameter] = ()
     body: Body | None = None
+    note: str = ""
     refusals: Sequence[int] = ()
     """Statuses of problems that are not every operation's."""
 

@@ -116,5 +116,6 @@ OPERATIONS: Final = (
         None,
         {200: Answer("A page of what was found.", ref("SearchResults"), headers=LINK)},
         parameters=(QUERY, ONLY_IN, LIMIT, CURSOR),
+        note="Shows what the caller may read.",
     ),
 )

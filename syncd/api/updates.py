@@ -24,7 +24,7 @@ async def encode_update(call: Call) -> Response:
     """Return what a state vector lacks; also what waits for something that has not come."""
     state_vector = _state_vector(call.query("sv"))
     conversation = call.conversation()
-    # From the log: a Y.Doc would leave out what is pending.
+    # From the log: for this no document need be in memory.
     document = EncodedDocument(update for _, update in call.store.read(conversation.id))
     return Response(document.encode(state_vector), media_type=OCTETS)
 

@@ -195,6 +195,29 @@ async def test_a_head_is_a_get_without_its_body(http: httpx.AsyncClient, store: 
     assert (head.status_code, head.content, head.headers) == (200, b"", got.headers)
 
 
+async def test_no_body_goes_out_for_a_head(app: Starlette, store: Store) -> None:
+    """Not even to a server that would pass it on."""
+    store.create(conversation_id="c")
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "HEAD",
+        "path": "/api/conversations/c",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"authorization", b"Bearer let me in")],
+    }
+    await app(scope, receive, send)
+    assert (sent[0]["status"], b"".join(message["body"] for message in sent[1:])) == (200, b"")
+
+
 async def test_answers_stay_out_of_caches(http: httpx.AsyncClient, store: Store) -> None:
     """What conversations say is for who asked."""
     store.create(conversation_id="c")

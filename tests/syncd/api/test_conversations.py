@@ -120,6 +120,28 @@ async def test_parameters_are_checked(http: httpx.AsyncClient, query: str) -> No
     assert answer.json()["errors"][0]["pointer"] == query.partition("=")[0]
 
 
+async def test_an_id_that_may_be_written_can_be_made(
+    http: httpx.AsyncClient, store: Store, gate: FakeGate
+) -> None:
+    """Who may write under some ids makes conversations of these, and of no others."""
+    gate.rights["ann"] = {"ann-1": {Right.WRITE}, "ann-2": {Right.READ}}
+    http.headers["Authorization"] = "Bearer ann"
+    for body, status in (({"id": "ann-1"}, 201), ({"id": "ann-2"}, 403), ({"id": "bob-1"}, 403), ({}, 403)):
+        assert (await http.post("/api/conversations", json=body)).status_code == status
+    assert [info.id for info in store.list()] == ["ann-1"]
+
+
+async def test_who_is_known_and_may_nothing_sees_nothing(
+    http: httpx.AsyncClient, store: Store, gate: FakeGate
+) -> None:
+    """A grant without rights is none, in lists and in search."""
+    store.create("Trip")
+    gate.rights["ann"] = {None: set(), "*": set()}
+    http.headers["Authorization"] = "Bearer ann"
+    assert (await http.get("/api/conversations")).json()["conversations"] == []
+    assert (await http.get("/api/search?q=trip")).json()["results"] == []
+
+
 async def test_only_what_may_be_read_is_listed(http: httpx.AsyncClient, store: Store, gate: FakeGate) -> None:
     """Others' conversations are not even counted: pages are full of one's own."""
     mine = [store.create(conversation_id=f"mine{n}").id for n in range(3)]

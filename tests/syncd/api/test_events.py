@@ -201,6 +201,21 @@ async def test_ids_never_skip_what_waits(store: Store, conversation: Conversatio
     feed.close()
 
 
+async def test_a_thing_that_changes_again_hides_no_other(store: Store) -> None:
+    """Something that changed between two changes of another is not passed over by an id."""
+    feed = feeds.Feed(store)
+    conversation = store.create(conversation_id="c")
+    reader = feed.open("c")
+    first, second = conversation.append("user", "one"), conversation.stream()
+    third = conversation.append("user", "three")
+    second.write("more")
+    assert reader.take() == feeds.Topic("message", first.id)
+    again = feed.open("c", reader.event_id)
+    waiting = {topic.id for topic in iter(again.take, None)}
+    assert waiting == {second.message_id, third.id}
+    feed.close()
+
+
 async def test_a_deletion_is_the_end(app: Starlette, store: Store, conversation: Conversation) -> None:
     """Whoever listens hears of it as the last event; coming back finds nothing."""
     async with served(app) as url:

@@ -43,14 +43,18 @@ async def test_what_waits_is_handed_on(http: httpx.AsyncClient, store: Store) ->
     """An update behind a gap is part of the answer: who asks may have what is missing."""
     source = replica("c")
     source.append("user", "one")
-    first = source.encode()
-    state_vector = source.state_vector
+    source.title = "first"
+    first, known = source.encode(), source.state_vector
     source.title = "later"
+    missing, state_vector = source.encode(known), source.state_vector
     source.title = "last"
-    store.join("c").receive(source.encode(state_vector))
+    conversation = store.join("c")
+    conversation.receive(source.encode(state_vector))
+    assert conversation.document.is_pending
     other = replica("c")
     other.receive(first)
     other.receive((await http.get(PATH)).content)
+    other.receive(missing)
     assert (other.title, texts(other.log().messages)) == ("last", ["one"])
 
 
