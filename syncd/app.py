@@ -23,6 +23,7 @@ from syncd.auth import AccessDenied
 from syncd.auth.http import credentials_of
 from syncd.auth.web import Guard
 from syncd.hub import Hub
+from syncd.metrics import CONTENT_TYPE, exposition
 from syncd.protocol import CloseCode
 from syncd.solo import SoloMember, SoloReader
 from syncd.wire import wire_of
@@ -43,6 +44,7 @@ def create_app(hub: Hub, *, hosts: Collection[str] = (), origins: Collection[str
             Route("/", _root),
             Route("/healthz", _healthz),
             Route("/readyz", _readyz),
+            Route("/metrics", _metrics),
             *api.routes(),
             WebSocketRoute("/sync/{conversation:path}", _sync),
             WebSocketRoute("/collab", collab.endpoint),
@@ -65,6 +67,16 @@ async def _healthz(_request: Request) -> Response:
 async def _readyz(request: Request) -> Response:
     is_ready = request.app.state.hub.is_running
     return PlainTextResponse("ready\n" if is_ready else "starting\n", status_code=200 if is_ready else 503)
+
+
+async def _metrics(request: Request) -> Response:
+    hub: Hub = request.app.state.hub
+    try:
+        await hub.gate.admit(credentials_of(request), None)
+    except AccessDenied as denied:
+        headers = {"WWW-Authenticate": "Bearer"}
+        return PlainTextResponse(f"{denied.reason}\n", status_code=401, headers=headers)
+    return Response(exposition(hub), media_type=CONTENT_TYPE)
 
 
 async def _sync(websocket: WebSocket) -> None:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import anyio
 
-from crdt_conv import MalformedUpdate, StoreError
+from crdt_conv import ConversationDeleted, MalformedUpdate, StoreError
 from crdt_conv.engine import Row
 from crdt_conv.ids import ConversationId
 from crdt_conv.updates import merge_updates
@@ -62,8 +63,16 @@ class GroupCommit(Generic[T]):
         self._under_way: list[tuple[Target[T], list[tuple[bytes, T]], bytes]] = []
         self._work: SimpleQueue[list[Row] | None] = SimpleQueue()
         self._is_closed = False
+        self.count = 0
+        self.spent_s = 0.0
         self._ended = anyio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many updates are not on disk yet."""
+        gathered = sum(map(len, self._queue.values()))
+        return gathered + sum(len(submitted) for _, submitted, _ in self._under_way)
 
     def submit(self, target: Target[T], update: bytes, sender: T) -> None:
         """Queue an update that was checked; ``target`` hears of it together with ``sender``."""
@@ -83,28 +92,34 @@ class GroupCommit(Generic[T]):
             self._under_way.extend((target, *group) for group in _merged(submitted))
         self._work.put([Row(target.id, update) for target, _, update in self._under_way])
 
-    def _done(self, results: Sequence[int] | StoreError) -> None:
+    def _done(self, results: Sequence[int | StoreError]) -> None:
         groups, self._under_way = self._under_way, []
         # The disk first: the thread works while we tell everybody.
         self._begin()
-        for at, (target, submitted, update) in enumerate(groups):
-            target.committed(
-                submitted, results if isinstance(results, StoreError) else Committed(results[at], update)
-            )
+        for (target, submitted, update), result in zip(groups, results, strict=True):
+            target.committed(submitted, Committed(result, update) if isinstance(result, int) else result)
         if self._is_closed and not self._under_way:
             self._ended.set()
 
     def _commit(self, loop: asyncio.AbstractEventLoop) -> None:
         """Commit groups until told to end; runs in the thread."""
         while (rows := self._work.get()) is not None:
-            results: Sequence[int] | StoreError
-            try:
-                results = self._append(rows)
-            except StoreError as error:
-                results = error
-            except Exception as error:  # noqa: BLE001 - the thread must outlive whatever an engine raises
-                results = StoreError(f"the store failed: {type(error).__name__}: {error}")
+            began_s = time.perf_counter()
+            results = self._append_all(rows)
+            self.count += 1
+            self.spent_s += time.perf_counter() - began_s
             loop.call_soon_threadsafe(self._done, results)
+
+    def _append_all(self, rows: Sequence[Row]) -> Sequence[int | StoreError]:
+        try:
+            return self._append(rows)
+        except ConversationDeleted as error:
+            # One document's fate is not that of the others in its group.
+            return [error] if len(rows) == 1 else [self._append_all([row])[0] for row in rows]
+        except StoreError as error:
+            return [error] * len(rows)
+        except Exception as error:  # noqa: BLE001 - the thread must outlive whatever an engine raises
+            return [StoreError(f"the store failed: {type(error).__name__}: {error}")] * len(rows)
 
     async def run(self) -> None:
         """Commit what comes, until closed and empty. Can't be cancelled: what is queued will be on disk."""

@@ -15,6 +15,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable, Coroutine
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -81,9 +82,15 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def run_async(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a command that needs an event loop."""
-    anyio.run(main)
+def run_async(main: Callable[[], Coroutine[Any, Any, None]], *, is_server: bool = False) -> None:
+    """
+    Run a command that needs an event loop.
+
+    Args:
+        main: The command.
+        is_server: Whether it has many sockets: then on uvloop, where that is installed.
+    """
+    anyio.run(main, backend_options={"use_uvloop": is_server and find_spec("uvloop") is not None})
 
 
 def run_program(app: typer.Typer, name: str) -> NoReturn:

@@ -97,7 +97,7 @@ def serve(
     async def main() -> None:
         await serve_daemon(settings, announce)
 
-    run_async(main)
+    run_async(main, is_server=True)
 
 
 def _print_ready(ready: Ready, db: Path) -> None:

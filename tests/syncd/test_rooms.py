@@ -378,6 +378,27 @@ async def test_a_deleted_conversation_expels_everybody() -> None:
         assert [type(body) for body in await client.open()] == [PermissionDenied]
 
 
+async def test_one_document_s_end_is_not_that_of_its_group() -> None:
+    """An update that comes with one for a deleted conversation, to one commit, is stored."""
+    store = Store(":memory:")
+    store.join("c").receive(updates("one")[0])
+    async with running(store) as hub:
+        gone, stays = Solo(hub, "c"), Solo(hub, "d")
+        stays.take()
+        first, second = updates("here", "again")
+        # While the first is on its way, the next group gathers.
+        stays.reader.receive(encode_frame(Update(first)))
+        gone.reader.receive(encode_frame(Update(updates("two")[0])))
+        stays.reader.receive(encode_frame(Update(second)))
+        # Behind the room's back: it hears of it from the log.
+        store.engine.delete(ConversationId("c"), at_ms=1)
+        await settled()
+        assert gone.wire.closed is not None
+        assert gone.wire.closed[0] == 4404
+        assert [type(frame) for frame in stays.take()] == [Update, Update]
+    assert stored(store, "d") == ["here", "again"]
+
+
 async def test_documents_on_one_socket_are_bounded() -> None:
     """One more than allowed is denied; those that are open go on."""
     async with running(Store(":memory:"), limits=replace(Limits(), documents=2)) as hub:  # noqa: SIM117

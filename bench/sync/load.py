@@ -1,0 +1,155 @@
+"""
+The load: raw clients in both dialects, the same for every server and cheap enough not to matter.
+
+Updates are made before the clock starts. An update inserts one marked text; how many a client has is
+how many marks came in, so that merged updates count for what they hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pycrdt
+from websockets.frames import Frame, Opcode
+
+from bench.sync.servers import Running
+
+MARK = b"<mark-10b>"
+
+
+def make_updates(count: int) -> list[bytes]:
+    """Return updates of one replica, each inserting a mark at the end, as a token would be."""
+    document: pycrdt.Doc[object] = pycrdt.Doc()
+    text = document.get("t", type=pycrdt.Text)
+    made: list[bytes] = []
+    subscription = document.observe(lambda event: made.append(event.update))
+    mark = MARK.decode()
+    for _ in range(count):
+        text.insert(0, mark)
+    document.unobserve(subscription)
+    return made
+
+
+def var_bytes(data: bytes) -> bytes:
+    """Return bytes behind their length."""
+    length, head = len(data), bytearray()
+    while length > 0x7F:
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    head.append(length)
+    return bytes(head) + data
+
+
+class Client(asyncio.Protocol):
+    """One raw client of one room."""
+
+    def __init__(self, server: Running, room: str) -> None:
+        self._server = server
+        self._room = room
+        self._is_open = False
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport
+        self._address = var_bytes(room.encode()) if server.is_hocuspocus else b""
+        self.marks = 0
+        self.received_bytes = 0
+        self.acknowledged = 0
+        self.synced = asyncio.Event()
+        self.changed = asyncio.Event()
+        self.times: list[float] | None = None
+
+    async def connect(self) -> Client:
+        """Connect, and wait until in sync."""
+        await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self._server.port)
+        await asyncio.wait_for(self.synced.wait(), 60)
+        return self
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for a WebSocket."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        path = self._server.path.format(room=self._room)
+        transport.write(
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._server.port}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            "Sec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Take frames apart; only what is counted is looked at."""
+        self.received_bytes += len(data)
+        self._buffer += data
+        if not self._is_open:
+            end = self._buffer.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            del self._buffer[: end + 4]
+            self._is_open = True
+            if self._server.is_hocuspocus:
+                token = var_bytes(self._server.token.encode())
+                self.write(self._address + b"\x02\x00" + token + var_bytes(b"4.7.0"))
+            self.write(self._address + b"\x00\x00\x01\x00")
+        self._frames()
+
+    def _frames(self) -> None:
+        buffer, at = self._buffer, 0
+        while len(buffer) - at >= 2:
+            length, head = buffer[at + 1] & 0x7F, 2
+            if length == 126:
+                head = 4
+            elif length == 127:
+                head = 10
+            if len(buffer) - at < head:
+                break
+            if head > 2:
+                length = int.from_bytes(buffer[at + 2 : at + head], "big")
+            if len(buffer) - at < head + length:
+                break
+            self._message(bytes(buffer[at + head : at + head + length]))
+            at += head + length
+        del buffer[:at]
+
+    def _message(self, message: bytes) -> None:
+        if not message.startswith(self._address):
+            return
+        body = message[len(self._address) :]
+        if body[:1] == b"\x08":
+            self.acknowledged += 1
+        elif body[:2] in {b"\x00\x01", b"\x00\x02"}:
+            self.marks += body.count(MARK)
+            if body[1] == 1:
+                self.synced.set()
+            elif self.times is not None:
+                self.times.append(asyncio.get_running_loop().time())
+        elif body[:2] == b"\x00\x00" and self._server.is_hocuspocus:
+            self.write(self._address + b"\x00\x01\x02\x00\x00")
+        self.changed.set()
+
+    def frame(self, update: bytes) -> bytes:
+        """Return the WebSocket frame that sends an update."""
+        message = self._address + b"\x00\x02" + var_bytes(update)
+        return bytes(Frame(Opcode.BINARY, message).serialize(mask=True))
+
+    def write(self, message: bytes) -> None:
+        """Send a message."""
+        self._transport.write(Frame(Opcode.BINARY, message).serialize(mask=True))
+
+    def write_frames(self, frames: bytes) -> None:
+        """Send frames that were encoded before."""
+        self._transport.write(frames)
+
+    def close(self) -> None:
+        """End the connection, without a word."""
+        self._transport.abort()
+
+
+async def until_marks(clients: list[Client], count: int, limit_s: float = 60) -> bool:
+    """Wait until all clients have so many marks; returns whether they do."""
+    end_s = asyncio.get_running_loop().time() + limit_s
+    while any(client.marks < count for client in clients):
+        if asyncio.get_running_loop().time() > end_s:
+            return False
+        await asyncio.sleep(0.005)
+    return True
+
+
+__all__ = ["MARK", "Client", "make_updates", "until_marks", "var_bytes"]
