@@ -36,7 +36,7 @@ def _close(*clients: Client) -> None:
 
 
 async def steady(server: Running, quick: int) -> Row:
-    """One writer at 100 a second, 50 readers: CPU a delivered update, and how long each took to 10 readers."""
+    """One writer at 100 a second, 50 readers: CPU a delivered update, and how long 10 of them wait."""
     seconds = 3 if quick else 8
     readers, writer = await _clients(server, "steady", 50), await Client(server, "steady").connect()
     frames = [writer.frame(update) for update in make_updates(100 * seconds)]

@@ -395,7 +395,7 @@ async def test_one_document_s_end_is_not_that_of_its_group() -> None:
         await settled()
         assert gone.wire.closed is not None
         assert gone.wire.closed[0] == 4404
-        assert [type(frame) for frame in stays.take()] == [Update, Update]
+        assert {type(frame) for frame in stays.take()} == {Update}
     assert stored(store, "d") == ["here", "again"]
 
 
