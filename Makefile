@@ -16,7 +16,7 @@ PIP_INSTALL := set -o pipefail; $(BIN)/pip install --quiet --constraint constrai
 QUIETLY := 2>&1 | sed '/^WARNING: Location/d'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format bench clean
+.PHONY: help install run test lint format bench bench-sync clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ format: install ## Mend the style
 
 bench: $(BENCH_STAMP) ## Measure, beside peers, in a venv of their own (ten minutes; ARGS=ours: two)
 	@$(BENCH)/bin/python -m bench $(ARGS)
+
+bench-sync: $(BENCH_STAMP) ## Measure the daemon beside other sync servers (needs Node; ten minutes; ARGS=--quick)
+	@npm ci --prefix bench/sync/peers --legacy-peer-deps --no-audit --no-fund --silent
+	@PYTHONPATH=$(CURDIR) $(BENCH)/bin/python -m bench.sync $(ARGS)
 
 # The peers bring a hundred packages along, which have no place beside our own.
 $(BENCH_STAMP): $(STAMP) bench/requirements.txt

@@ -1,1 +1,1 @@
-"""Over SQLite: ``engine`` (log, blobs, leases) and ``index`` (derived); ``backup``, ``check``, ``recovery``."""
+"""Over SQLite: ``engine`` (log, blobs, leases), ``index`` (derived), ``backup``, ``check``, ``recovery``."""
