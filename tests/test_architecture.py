@@ -31,10 +31,10 @@ FORBIDDEN = {
 HOMES = {
     "cryptography": ("syncd/auth/",),
     "filelock": ("crdt_conv/store/lock.py",),
-    "httpx": ("adapters/llamacpp/client.py", "syncd/cli/sync.py"),
+    "httpx": ("adapters/llamacpp/client.py", "syncd/cli/"),
     "httpx_sse": ("adapters/llamacpp/client.py",),
     "jwt": ("syncd/auth/",),
-    "prometheus_client": ("syncd/metrics.py",),
+    "prometheus_client": ("syncd/cli/status.py", "syncd/metrics.py"),
     "pycrdt": ("crdt_conv/",),
     "rfc8785": ("crdt_conv/digest.py", "adapters/exchange.py"),
     "rich": ("syncd/cli/",),

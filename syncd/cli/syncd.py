@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from syncd.cli import access
+from syncd.cli import access, status
 from syncd.cli.common import (
     DbOption,
     JsonOption,
@@ -113,6 +113,7 @@ def _print_ready(ready: Ready, db: Path) -> None:
 
 
 app.add_typer(access.app)
+app.add_typer(status.app)
 
 
 def main() -> NoReturn:

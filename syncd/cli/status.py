@@ -1,0 +1,79 @@
+"""``syncd status``: what the daemon of a store does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import httpx
+import typer
+from prometheus_client.parser import text_string_to_metric_families
+from rich.table import Table
+
+from crdt_conv.store.lock import read_owner
+from syncd.auth import read_token
+from syncd.cli.common import DbOption, JsonOption, console, print_json
+from syncd.errors import StartError
+
+app = typer.Typer()
+
+TIMEOUT_S: Final = 5.0
+# What is shown, in this order, and its name among the metrics.
+ROWS: Final = {
+    "open documents": "syncd_rooms",
+    "sockets": "syncd_sockets",
+    "of them too slow": "syncd_lagging_sockets",
+    "bytes that wait for them": "syncd_held_bytes",
+    "updates received": "syncd_updates_received_total",
+    "updates on disk": "syncd_updates_committed_total",
+    "on their way to the disk": "syncd_uncommitted_updates",
+    "group commits": "syncd_commit_seconds_count",
+    "conversations to bring up to date": "syncd_behind_conversations",
+    "not let in": "syncd_admissions_denied_total",
+}
+
+
+@app.command()
+def status(db: DbOption, json: JsonOption = False) -> None:
+    """
+    Show what the daemon of a store does, as a table.
+
+    Example: syncd status --json
+    """
+    url = _url(db)
+    told = _metrics(url, read_token(db) or "")
+    if json:
+        print_json({"url": url} | {name: value for name, value in told.items() if name.startswith("syncd_")})
+        return
+    table = Table(title=f"{url} serves {db}", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for text, name in ROWS.items():
+        table.add_row(text, f"{told.get(name, 0):,.0f}")
+    commits = told.get("syncd_commit_seconds_count", 0)
+    if commits:
+        table.add_row("a commit takes, ms", f"{told['syncd_commit_seconds_sum'] / commits * 1000:.2f}")
+    console.print(table)
+
+
+def _url(db: Path) -> str:
+    owner = read_owner(db.resolve())
+    if owner is None or not owner.url:
+        raise StartError(f"no daemon serves {db}: start one with 'syncd serve'")
+    return owner.url
+
+
+def _metrics(url: str, token: str) -> dict[str, float]:
+    """Return every metric without labels, by its name."""
+    try:
+        answer = httpx.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_S)
+    except httpx.HTTPError as error:
+        raise StartError(f"the daemon at {url} does not answer ({type(error).__name__})") from error
+    if answer.status_code != httpx.codes.OK:
+        raise StartError(f"the daemon at {url} says {answer.status_code}: is CONV_TOKEN another one's?")
+    return {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if not sample.labels
+    }
