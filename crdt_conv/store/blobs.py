@@ -27,8 +27,13 @@ def collect_blobs(engine: Engine, *, at_ms: int) -> int:
         StoreError: The file can't be read or written.
     """
     index = engine.index
-    used = index.blobs_in_use() if index is not None else set()
-    unsure = index.unsure() if index is not None else [info.id for info in engine.conversations()]
+    if index is None:
+        used, unsure = set[str](), {info.id for info in engine.conversations()}
+    else:
+        # Before and after: an index may be cleared, or made anew, while it is read here.
+        unsure = set(index.unsure())
+        used = index.blobs_in_use()
+        unsure.update(index.unsure())
     for conversation in unsure:
         mentioned = _mentioned(engine, conversation)
         if mentioned is None:

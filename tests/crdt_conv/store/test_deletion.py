@@ -25,6 +25,7 @@ from crdt_conv import (
 )
 from crdt_conv.store import SqliteEngine
 from crdt_conv.store.compaction import compact_log
+from crdt_conv.store.sqlite.index import SqliteIndex
 from tests.replicas import copy_of, sqlite_of, texts
 
 WORD = "qzxjvwpk"
@@ -272,6 +273,29 @@ def test_a_damaged_index_keeps_nothing_from_being_deleted(path: Path) -> None:
         sqlite_of(store).execute("update pages set data = x'00'")
         store.delete("c")
         assert [found.conversation for found in store.search(WORD)] == ["other"]
+        assert list(store.check()) == []
+
+
+def test_a_blob_stays_while_an_index_is_made_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index that comes to be while blobs are collected hides no reference to one."""
+    with Store(path) as store:
+        written(store)
+        written(store, "other")
+        index = store.index()
+        assert isinstance(index, SqliteIndex)
+        index.clear()
+        in_use = index.blobs_in_use
+
+        def meanwhile() -> set[str]:
+            used = in_use()
+            store.open("other").index  # noqa: B018 - read from the document
+            store.open("other").save_index()
+            return used
+
+        monkeypatch.setattr(index, "blobs_in_use", meanwhile)
+        store.delete("c")
+        store.compact()
+        monkeypatch.undo()
         assert list(store.check()) == []
 
 

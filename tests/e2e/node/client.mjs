@@ -58,7 +58,8 @@ const hocuspocus = async (room, document) => {
   return {
     provider,
     connect: () => socket.connect(),
-    disconnect: () => socket.disconnect(),
+    // Connecting again before the close is complete is passed over by version 3.
+    disconnect: () => { socket.disconnect(); return until(() => socket.status === 'disconnected') },
     show: () => provider.sendToken(),
     isSettled: () => provider.synced && !provider.hasUnsyncedChanges
   }
@@ -113,7 +114,7 @@ const answers = {
   presences: (client, { clients }) => until(() => present(client).length >= clients).then(() => ({ states: present(client) })),
   absent: (client, { clients }) => until(() => present(client).length <= clients),
   token: (client, command) => { token = command.token; client.show() },
-  disconnect: (client) => { client.disconnect() },
+  disconnect: (client) => client.disconnect(),
   connect: (client) => { client.connect() }
 }
 
