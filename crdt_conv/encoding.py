@@ -25,6 +25,7 @@ _TYPE: Final = 0x07
 _KEYED: Final = 0x20
 _BEHIND: Final = 0x80
 _BYTES: Final = [bytes((value,)) for value in range(256)]
+_KEYED_VALUE: Final = _BYTES[_VALUES | _KEYED]
 
 
 class MapOf(dict[str, Any]):
@@ -103,14 +104,23 @@ class _Items:
         inside = b"\x00" + self._client + _number(self.clock)
         self.clock += 1
         if kind == b"\x01":
-            for name, item in value.items():
-                self.add(item, inside + _key(name), _KEYED)
+            self._add_entries(value, inside)
         elif kind == b"\x00":
             self._add_all(value, inside)
         elif value:
             self.encoded.append(_STRING + inside + _words(value))
             # Yjs counts text in UTF-16.
-            self.clock += len(value.encode("utf-16-le")) // 2
+            self.clock += len(value) if value.isascii() else len(value.encode("utf-16-le")) // 2
+
+    def _add_entries(self, entries: MapOf, inside: bytes) -> None:
+        encoded = self.encoded
+        for name, item in entries.items():
+            if type(item) in _KINDS:
+                self.add(item, inside + _key(name), _KEYED)
+            else:
+                # As ``add`` does it, without a call: most of a message is this.
+                encoded.append(_KEYED_VALUE + inside + _key(name) + b"\x01" + _any(item))
+                self.clock += 1
 
     def _add_all(self, values: ListOf, inside: bytes) -> None:
         place, flags = inside, 0
@@ -124,13 +134,16 @@ def _number(value: int) -> bytes:
     if value < 0x80:
         return _BYTES[value]
     if value < 0x4000:
-        return bytes((value & 0x7F | 0x80, value >> 7))
+        return _BYTES[value & 0x7F | 0x80] + _BYTES[value >> 7]
+    if value < 0x200000:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
     return bytes((value & 0x7F | 0x80,)) + _number(value >> 7)
 
 
 def _words(text: str) -> bytes:
     encoded = text.encode()
-    return _number(len(encoded)) + encoded
+    length = len(encoded)
+    return (_BYTES[length] if length < 0x80 else _number(length)) + encoded
 
 
 # The same few keys stand in every message.
@@ -154,7 +167,7 @@ def _any(value: Any) -> bytes:
     if isinstance(value, list | tuple):
         return b"\x75" + _number(len(value)) + b"".join(map(_any, value))
     if isinstance(value, dict):
-        items = (_key(key) + _any(item) for key, item in value.items())
+        items = [_key(key) + _any(item) for key, item in value.items()]
         return b"\x76" + _number(len(value)) + b"".join(items)
     raise InvalidMessage(f"no document can hold a {type(value).__name__}")
 

@@ -68,14 +68,17 @@ class Writing(Reading):
         texts = () if text is None else (new_part("text", text=text),)
         stored = self._stored_fields(hidden)
         given = self.next_parents(branch) if parents is None else self._known(parents)
-        draft = self._draft(role, branch, given, author, parts=(*texts, *parts), created=created)
-        draft = replace(
-            draft,
+        draft = self._draft(
+            role,
+            branch,
+            given,
+            author,
+            parts=(*texts, *parts),
+            hidden=stored,
+            created=created,
             model=model,
             usage=usage,
             stop_reason=stop_reason,
-            hidden_count=len(stored),
-            blobs=blobs_of(draft.parts, [field.blob for field in stored]),
         )
         self._write([draft], {draft.id: stored})
         return self.message(draft.id)
@@ -157,7 +160,11 @@ class Writing(Reading):
         author: Author | None,
         *,
         parts: Sequence[Part] = (),
+        hidden: Sequence[HiddenField] = (),
         created: int | None = None,
+        model: str | None = None,
+        usage: Mapping[str, Json] | None = None,
+        stop_reason: str | None = None,
     ) -> Message:
         if role not in ROLES or role == MERGE:
             raise InvalidMessage(f"no role {role!r}: it is system, user, assistant or tool")
@@ -174,7 +181,12 @@ class Writing(Reading):
             created=created,
             author=author or self.author,
             parts=tuple(parts),
+            model=model,
+            usage=usage,
+            stop_reason=stop_reason,
             nonce=secrets.token_bytes(16),
+            hidden_count=len(hidden),
+            blobs=blobs_of(parts, [field.blob for field in hidden]),
         )
 
     # Hidden fields

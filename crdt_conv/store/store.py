@@ -409,6 +409,8 @@ class Store(Keeper):
 
     def _follow_redactions(self, change: Change) -> None:
         """Carry redactions between a conversation and its forks, and have them erased."""
+        if not change.redacted and not self._origins():
+            return
         conversation = self._live.get(change.conversation)
         if conversation is None or self._read_only:
             return

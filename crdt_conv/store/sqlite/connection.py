@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ class Connection:
             StoreError: It can't be opened, read, written or understood.
         """
         self.path = path
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        """Held for each statement and transaction; also by who needs several to be of one moment."""
         with self.border():
             self._connection = self._connect(read_only=read_only)
             try:
@@ -99,7 +100,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the file; nothing is waiting, since every append ends on disk."""
-        with self._lock:
+        with self.lock:
             if self._is_open:
                 self._is_open = False
                 self._connection.close()
@@ -108,9 +109,19 @@ class Connection:
 
     def rows(self, statement: str, *values: object) -> list[Any]:
         """Return all rows of one statement."""
-        with self._lock, self.border():
+        with self.lock, self.border():
             self._check_open()
             return self._connection.execute(statement, values).fetchall()
+
+    def write(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        """Run one statement that is a transaction of its own, on disk when this returns."""
+        # Without the context managers of a longer one: every append comes through here.
+        with self.lock:
+            self._check_open()
+            try:
+                return self._connection.execute(statement, values)
+            except sqlite3.Error as error:
+                raise store_error(self.path, error) from error
 
     @contextmanager
     def reading(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
@@ -126,7 +137,7 @@ class Connection:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Callable[..., sqlite3.Cursor]]:
-        with self._lock, self.border():
+        with self.lock, self.border():
             self._check_open()
             if self._connection.in_transaction:
                 # Inside another of this thread: part of it.
@@ -153,7 +164,7 @@ class Connection:
         Returns:
             Whether the log is empty; not while another process reads.
         """
-        with self._lock, self.border():
+        with self.lock, self.border():
             self._check_open()
             # Not execute(): that takes one step, which frees one page.
             self._connection.executescript("pragma incremental_vacuum")

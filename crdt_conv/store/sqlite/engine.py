@@ -27,6 +27,7 @@ _DELETE: Final = (
     "delete from outbox where conversation = ?",
     "delete from conversations where id = ?",
 )
+_APPEND: Final = "insert into updates (conversation, origin, data, crc) values (?, ?, ?, ?)"
 _DESCRIBE: Final = "update conversations set title = ?, forked_from = ? where id = ?"
 
 
@@ -67,6 +68,11 @@ class SqliteEngine:
             raise
 
     def _append(self, rows: Sequence[Row], at_ms: int) -> list[int]:
+        if len(rows) == 1 and rows[0].listed is None:
+            # Held from one to the other: the conversation may be deleted meanwhile.
+            with self.connection.lock:
+                if self._is_touched(rows[0].conversation, at_ms):
+                    return [self._insert(self.connection.write, rows[0])]
         with self._writing() as execute:
             seqs = [self._insert(execute, row) for row in rows]
             for conversation in {row.conversation for row in rows}:
@@ -76,10 +82,14 @@ class SqliteEngine:
                     execute(_DESCRIBE, (*row.listed, row.conversation))
         return seqs
 
-    def _touch(self, execute: Execute, conversation: ConversationId, at_ms: int) -> None:
+    def _is_touched(self, conversation: ConversationId, at_ms: int) -> bool:
+        """Whether the list need not hear of an append: to the second, where its order does not change."""
         last, last_ms = self._touched
-        # To the second, where the order of the list does not change: each is a page more to write.
-        if conversation != last or at_ms - last_ms >= 1000:
+        return conversation == last and at_ms - last_ms < 1000
+
+    def _touch(self, execute: Execute, conversation: ConversationId, at_ms: int) -> None:
+        # Each is a page more to write.
+        if not self._is_touched(conversation, at_ms):
             touched = execute(
                 "insert into conversations (id, created, updated) select ?1, ?2, ?2"
                 " where not exists (select 1 from deleted where conversation = ?1)"
@@ -92,11 +102,8 @@ class SqliteEngine:
 
     @staticmethod
     def _insert(execute: Execute, row: Row) -> int:
-        inserted = execute(
-            "insert into updates (conversation, origin, data, crc) values (?, ?, ?, ?)",
-            (row.conversation, row.origin, row.update, zlib.crc32(row.update)),
-        )
-        return int(inserted.lastrowid)
+        values = (row.conversation, row.origin, row.update, zlib.crc32(row.update))
+        return int(execute(_APPEND, values).lastrowid)
 
     def read(self, conversation: ConversationId, after: int = 0) -> list[tuple[int, bytes]]:
         """Return ``(seq, update)`` behind ``after``; see ``Engine``."""
