@@ -357,6 +357,8 @@ class Store(Keeper):
         for deleted in self.engine.tombstones():
             self._compact(deleted)
         collect_blobs(self.engine, at_ms=now_ms())
+        if isinstance(self.engine, SqliteEngine):
+            self.engine.connection.empty_log()
         return done
 
     def backup(self, target: str | Path, progress: Callable[[int, int], None] | None = None) -> None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlite_utils import Database
 
@@ -26,7 +26,9 @@ from crdt_conv.errors import (
 )
 from crdt_conv.store.sqlite.migrations import migrations
 
-_SCHEMA_LOCK_S = 5.0
+_SCHEMA_LOCK_S: Final = 5.0
+_LOG_BYTES: Final = 1005 * (4096 + 24)
+"""The write-ahead log stays so large: SQLite checkpoints it after 1,000 pages."""
 
 
 class Connection:
@@ -75,6 +77,8 @@ class Connection:
             execute("pragma journal_mode = wal")
             execute("pragma synchronous = full")
             execute("pragma secure_delete = on")
+            # What a snapshot makes of it is given back; see ``shrink``.
+            execute(f"pragma journal_size_limit = {_LOG_BYTES}")
         self.db = Database(self._connection)
         self._migrate(read_only=read_only)
 
@@ -157,17 +161,24 @@ class Connection:
         """Run a statement outside of any transaction, a ``vacuum`` say."""
         return self.rows(statement)
 
-    def shrink(self) -> bool:
-        """
-        Give free pages back, and empty the write-ahead log.
-
-        Returns:
-            Whether the log is empty; not while another process reads.
-        """
+    def shrink(self) -> None:
+        """Give free pages back, and let the write-ahead log be written from its beginning again."""
         with self.lock, self.border():
             self._check_open()
             # Not execute(): that takes one step, which frees one page.
             self._connection.executescript("pragma incremental_vacuum")
+            # Not emptied: an fsync of a file that grows takes half as long again.
+            self._connection.execute("pragma wal_checkpoint(passive)").fetchone()
+
+    def empty_log(self) -> bool:
+        """
+        Empty the write-ahead log.
+
+        Returns:
+            Whether it is empty; not while another process reads.
+        """
+        with self.lock, self.border():
+            self._check_open()
             # Nobody waits for a reader: next time will do.
             self._connection.execute("pragma busy_timeout = 0")
             try:

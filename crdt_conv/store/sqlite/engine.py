@@ -182,7 +182,7 @@ class SqliteEngine:
             return True
         # Cells that moved between pages may have left a copy behind; a file written anew has none.
         self.connection.run("vacuum")
-        return self.connection.shrink()
+        return self.connection.empty_log()
 
     # Conversations
 

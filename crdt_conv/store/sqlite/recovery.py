@@ -96,7 +96,8 @@ def recover(path: str | Path, into: str | Path, progress: Progress | None = None
             for deleted in engine.tombstones():
                 # Found where nothing leads to it.
                 engine.delete(deleted, at_ms=0)
-            if not engine.connection.shrink():
+            engine.connection.shrink()
+            if not engine.connection.empty_log():
                 raise StoreError(f"{target}: another program holds the new file; close it and try again")
         finally:
             engine.close()

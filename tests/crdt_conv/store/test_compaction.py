@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,19 @@ def test_the_file_shrinks(store: Store) -> None:
         store.compact()
         assert sum(file.stat().st_size for file in files.iterdir()) < before / 3
         assert sqlite_of(store).execute("pragma freelist_count").fetchone() == (0,)
+
+
+def test_the_write_ahead_log_stays_and_stays_small(store: Store) -> None:
+    """By itself, compaction leaves a log to be overwritten, and what a large snapshot made of it goes."""
+    log = Path(f"{store.path}-wal")
+    with store:
+        conversation = store.create()
+        for _ in range(8):
+            conversation.append("user", random.Random(1).randbytes(500_000).hex())
+        store._compactor.wait()
+        assert store.engine.size(conversation.id).snapshot > 1_000_000
+        conversation.append("user", "one more")
+        assert 1_000_000 < log.stat().st_size < 4_200_000
 
 
 def test_a_reader_sees_all_while_it_is_compacted(store: Store) -> None:
