@@ -218,7 +218,7 @@ _BY_CODE: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_NOTADB: (StoreCorrupt, "it is no SQLite database"),
     sqlite3.SQLITE_CORRUPT: (
         StoreCorrupt,
-        "the file is damaged; take a copy of it, then 'syncd check' says what is lost",
+        "the file is damaged; Store.check() says what, and crdt_conv.recover() saves the rest in a new file",
     ),
     sqlite3.SQLITE_IOERR: (StoreError, "the disk answered with an error"),
     sqlite3.SQLITE_BUSY: (StoreError, "another program holds the file; close it and try again"),
@@ -228,6 +228,9 @@ _BY_CODE: dict[int, tuple[type[StoreError], str]] = {
 def store_error(path: str | Path, error: sqlite3.Error) -> StoreError:
     """Return what ``error`` is to those who know no SQLite."""
     code = getattr(error, "sqlite_errorcode", None)
+    if code is None and "decode to UTF-8" in str(error):
+        # Python's own, and its text quotes what is in the column.
+        code = sqlite3.SQLITE_CORRUPT
     # The low byte is the primary code, the rest mostly says more of the same.
     kind, text = _BY_CODE.get(code or 0) or _BY_CODE.get((code or 0) & 0xFF, (StoreError, str(error)))
     return kind(f"{path}: {text}")

@@ -125,7 +125,7 @@ class SqliteEngine:
         if zlib.crc32(data) != crc:
             raise StoreCorrupt(
                 f"{self.path}: the update {seq} of conversation {conversation} is damaged;"
-                " 'syncd check' says what else is, and how the rest is saved"
+                " Store.check() says what else is, and crdt_conv.recover() saves the rest in a new file"
             )
         return data
 

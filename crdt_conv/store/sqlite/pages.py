@@ -42,7 +42,7 @@ class Pages:
             StoreCorrupt: The header is damaged.
         """
         self._file, self._log = file, log
-        size, self._in_log, count = committed(log)
+        size, self._in_log, count, self.log_damage = committed(log)
         log.seek(self._in_log.get(1, 0))
         head = log.read(100) if 1 in self._in_log else file.read(100)
         self.size = size or int.from_bytes(head[16:18]) or 1

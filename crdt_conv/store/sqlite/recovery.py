@@ -135,6 +135,8 @@ class _Rescue:
         if self._pages.missing:
             text = f"the file ends {self._pages.missing} pages before its end"
             self._damage.append(Damage("file", None, "", text))
+        if self._pages.log_damage:
+            self._damage.append(Damage("file", None, "wal", self._pages.log_damage))
         for done, (name, number, page) in enumerate(self._all_pages()):
             if progress is not None:
                 progress(min(done, self._pages.count), self._pages.count)

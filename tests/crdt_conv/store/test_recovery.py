@@ -254,7 +254,7 @@ def test_the_write_ahead_log_is_recovered(whole: Whole, tmp_path: Path) -> None:
 
 
 def test_a_torn_write_ahead_log_is_read_as_far_as_it_goes(whole: Whole, tmp_path: Path) -> None:
-    """Wherever the log is torn, whole commits before are recovered, as SQLite itself would read them."""
+    """Wherever the log is torn, it is said, and whole commits before are recovered, as by SQLite itself."""
     path = with_log(whole, tmp_path / "killed")
     log = path.with_name("chats.db-wal").read_bytes()
     counts = set()
@@ -262,12 +262,39 @@ def test_a_torn_write_ahead_log_is_read_as_far_as_it_goes(whole: Whole, tmp_path
         torn = log[:at] + bytes(byte ^ 0xFF for byte in log[at : at + 8]) + log[at + 8 :]
         path.with_name("chats.db-wal").write_bytes(torn)
         # No commit is there in part.
-        assert recover(path, tmp_path / f"{number}.db").lost == []
+        assert [(lost.what, lost.key) for lost in recover(path, tmp_path / f"{number}.db").lost] == [
+            ("file", "wal")
+        ]
         counts.add(len(last_texts(tmp_path / f"{number}.db")))
         copy = Path(shutil.copy(path, tmp_path / f"{number}.copy"))
         shutil.copy(f"{path}-wal", f"{copy}-wal")
         assert last_texts(tmp_path / f"{number}.db") == last_texts(copy)
     assert len(counts) > 3
+
+
+def test_the_commits_that_a_torn_log_loses_are_counted(whole: Whole, tmp_path: Path) -> None:
+    """Each commit is behind the frame that is named, or is there."""
+    path = with_log(whole, tmp_path / "killed")
+    log = bytearray(path.with_name("chats.db-wal").read_bytes())
+    frames = range(32, len(log), 24 + PAGE)
+    ends = [log[at + 4 : at + 8] != bytes(4) for at in frames]
+    log[frames[2] + 24] ^= 1
+    path.with_name("chats.db-wal").write_bytes(log)
+    (lost,) = recover(path, tmp_path / "new.db").lost
+    assert f"frame 3, and {sum(ends[2:])} commits" in lost.text
+
+
+@pytest.mark.parametrize("keep", [0, 1, 2])
+def test_what_no_commit_ended_is_no_damage(whole: Whole, tmp_path: Path, keep: int) -> None:
+    """A writer killed within a commit, and an earlier round of the log behind the last, lose nothing."""
+    path = with_log(whole, tmp_path / "killed")
+    log = path.with_name("chats.db-wal").read_bytes()
+    frame = 24 + PAGE
+    ends = [at for at in range(32, len(log), frame) if log[at + 4 : at + 8] != bytes(4)]
+    torn = log[32 : 32 + frame * keep].replace(log[16:24], b"a round ", keep)
+    path.with_name("chats.db-wal").write_bytes(log[: ends[-1]] + torn)
+    assert recover(path, tmp_path / "new.db").lost == []
+    assert last_texts(tmp_path / "new.db") == [f"last {number}" for number in range(4)]
 
 
 # What can't be
