@@ -15,13 +15,13 @@ class Committed(NamedTuple):
     What the whole commits of a write-ahead log hold.
 
     ``size`` is that of a page in bytes, ``places`` where in the log each page stands
-    last, ``count`` how many pages the file has; ``damage`` says what of it can't be
+    last, ``pages`` how many pages the file has; ``damage`` says what of it can't be
     read, and is empty where that is nothing, or was never acknowledged.
     """
 
     size: int
     places: dict[int, int]
-    count: int
+    pages: int
     damage: str = ""
 
 
