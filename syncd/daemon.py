@@ -8,8 +8,10 @@ ended; then the sockets; last the queue in front of the log.
 from __future__ import annotations
 
 import errno
+import logging
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +27,10 @@ from syncd.auth import AnyOf, JwtGate, TokenGate, keys_file, load_token, polled,
 from syncd.errors import StartError
 from syncd.hub import Hub
 from syncd.limits import Limits
+from syncd.logs import event
 from syncd.server import Server, load_tls
+
+logger = logging.getLogger("syncd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +59,19 @@ class Ready:
     notice: str = ""
 
 
-async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
+async def serve(
+    settings: Settings,
+    announce: Callable[[Ready], None],
+    *,
+    keep_secret: Callable[[str], None] = lambda _: None,
+) -> None:
     """
     Serve until SIGINT or SIGTERM.
 
     Args:
         settings: Where, and with what.
         announce: Called once when clients can connect.
+        keep_secret: Called with the token before anybody can connect, so that no log ever holds it.
 
     Raises:
         StartError: The port is in use, or the token can't be kept.
@@ -69,10 +80,12 @@ async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
     """
     model, notice = _find_model(settings)
     with (
+        _lifetime() as lifetime,
         Store(settings.db, name=settings.name, program="syncd serve") as store,
         _listen(settings) as listener,
     ):
         token = load_token(settings.db)
+        keep_secret(token)
         tls = load_tls(*settings.tls) if settings.tls is not None else None
         url = url_of(listener, is_encrypted=tls is not None)
         store.publish(url)
@@ -88,7 +101,47 @@ async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
                 _executor(store, model),
             ):
                 announce(Ready(url, token, model, notice))
-                await anext(signals)
+                lifetime.begin(url)
+                lifetime.end(await anext(signals))
+
+
+class _Lifetime:
+    """What is written down of the daemon as a whole, once it serves; before, an error is all there is."""
+
+    def __init__(self) -> None:
+        self._began_s: float | None = None
+
+    def begin(self, url: str) -> None:
+        """Clients can connect."""
+        self._began_s = time.monotonic()
+        logger.info("the daemon serves", extra=event("daemon_started", url=url))
+
+    def end(self, number: signal.Signals) -> None:
+        """It was told to end."""
+        logger.info("the daemon is ending", extra=event("daemon_stopping", reason=number.name))
+
+    def ended(self, error: BaseException | None = None) -> None:
+        """It has ended, all that it took in is on disk and its file is closed; or it failed."""
+        if self._began_s is None:
+            return
+        seconds = time.monotonic() - self._began_s
+        if error is None:
+            logger.info("the daemon ended", extra=event("daemon_stopped", seconds=seconds))
+        else:
+            logger.critical(
+                "the daemon failed", exc_info=error, extra=event("daemon_failed", seconds=seconds)
+            )
+
+
+@contextmanager
+def _lifetime() -> Iterator[_Lifetime]:
+    lifetime = _Lifetime()
+    try:
+        yield lifetime
+    except BaseException as error:
+        lifetime.ended(error)
+        raise
+    lifetime.ended()
 
 
 @asynccontextmanager

@@ -51,8 +51,10 @@ class Server(uvicorn.Server):
                 ws_per_message_deflate=False,
                 ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
                 lifespan="off",
-                # No log line of a server's own ever holds a query string with a token.
+                # No log line of a server's own ever holds a query string with a token. What goes wrong in
+                # it takes the way of all lines, through ``syncd.logs``, and not one of uvicorn's own.
                 access_log=False,
+                log_config=None,
                 log_level="error",
                 timeout_graceful_shutdown=DRAIN_S,
             )

@@ -20,6 +20,7 @@ from syncd.cli.common import (
 )
 from syncd.daemon import Ready, Settings
 from syncd.daemon import serve as serve_daemon
+from syncd.logs import LogFormat, LogLevel, start_logging
 
 app = typer.Typer(
     name="syncd",
@@ -65,6 +66,18 @@ def serve(
         Path | None, typer.Option("--tls-cert", help="A certificate, PEM: encrypt with it.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")] = None,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option(
+            "--log-format",
+            envvar="CONV_LOG_FORMAT",
+            help="How log lines are written on standard error.",
+            show_default="text on a terminal, else json",
+        ),
+    ] = None,
+    log_level: Annotated[
+        LogLevel, typer.Option("--log-level", envvar="CONV_LOG_LEVEL", help="From where on.")
+    ] = LogLevel.INFO,
     json: JsonOption = False,
 ) -> None:
     """
@@ -94,8 +107,10 @@ def serve(
         else:
             _print_ready(ready, db)
 
+    redactor = start_logging(log_format, log_level)
+
     async def main() -> None:
-        await serve_daemon(settings, announce)
+        await serve_daemon(settings, announce, keep_secret=redactor.hide)
 
     run_async(main, is_server=True)
 
