@@ -14,6 +14,7 @@ import anyio
 
 from syncd.auth import AccessDenied, Credentials, Gate, Grant, Right
 from syncd.counters import Counters
+from syncd.logs import event
 from syncd.member import Member
 from syncd.protocol import CloseCode
 
@@ -107,7 +108,15 @@ class Admissions:
             member.regrant(grant)
 
     def _expel(self, member: Member, denied: AccessDenied) -> None:
-        logger.info("no longer let in: %s", denied.reason, extra={"conversation": member.room.id})
+        extra = event(
+            "access_ended",
+            conversation=member.room.id,
+            connection=member.socket.connection.id,
+            sub=member.grant.subject,
+            code=int(denied.code),
+            reason=denied.reason,
+        )
+        logger.info("no longer let in", extra=extra)
         self.remove(member)
         member.expel(denied.code, denied.reason)
 

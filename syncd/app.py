@@ -17,16 +17,16 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from crdt_conv import CrdtConvError, InvalidMessage
+from crdt_conv import CrdtConvError
 from syncd import api, collab
 from syncd.auth import AccessDenied
 from syncd.auth.http import credentials_of
 from syncd.auth.web import Guard
+from syncd.connection import Connection
 from syncd.hub import Hub
 from syncd.metrics import CONTENT_TYPE, exposition
-from syncd.protocol import CloseCode
 from syncd.solo import SoloMember, SoloReader
-from syncd.wire import wire_of
+from syncd.wire import ABNORMAL, wire_of
 
 
 def create_app(hub: Hub, *, hosts: Collection[str] = (), origins: Collection[str] = ()) -> Starlette:
@@ -71,9 +71,11 @@ async def _readyz(request: Request) -> Response:
 
 async def _metrics(request: Request) -> Response:
     hub: Hub = request.app.state.hub
+    credentials = credentials_of(request)
     try:
-        await hub.gate.admit(credentials_of(request), None)
+        await hub.gate.admit(credentials, None)
     except AccessDenied as denied:
+        Connection("metrics", credentials.client).denied(None, denied)
         headers = {"WWW-Authenticate": "Bearer"}
         return PlainTextResponse(f"{denied.reason}\n", status_code=401, headers=headers)
     return Response(exposition(hub), media_type=CONTENT_TYPE)
@@ -84,27 +86,30 @@ async def _sync(websocket: WebSocket) -> None:
     await websocket.accept()
     hub: Hub = websocket.app.state.hub
     conversation, credentials = websocket.path_params["conversation"], credentials_of(websocket)
+    connection = Connection("sync", credentials.client)
     try:
         grant = await hub.admissions.admit(credentials, conversation)
         room = hub.rooms.open(conversation)
     except AccessDenied as denied:
+        connection.denied(conversation, denied)
         await websocket.close(denied.code, denied.reason)
         return
-    except InvalidMessage as error:
-        await websocket.close(CloseCode.BAD_FRAME, str(error))
-        return
     except CrdtConvError as error:
-        await websocket.close(*collab.close_for(error))
+        refusal, reason = collab.close_for(error)
+        connection.turned_away(conversation, refusal, error)
+        await websocket.close(refusal, reason)
         return
     wire = wire_of(websocket)
-    socket = hub.open_socket(wire)
+    socket = hub.open_socket(wire, connection)
+    connection.entered(conversation, grant.subject)
     member = SoloMember(socket, room, grant)
     hub.admissions.add(member, credentials)
     room.enter(member)
     room.welcome(member)
+    code: int = ABNORMAL
     try:
-        await wire.run(SoloReader(member))
+        code = await wire.run(SoloReader(member))
     finally:
         room.leave(member)
         hub.admissions.remove(member)
-        hub.close_socket(socket)
+        hub.close_socket(socket, code)

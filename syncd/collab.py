@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket
 from crdt_conv import ConversationDeleted, CrdtConvError, InvalidMessage, MalformedUpdate, StoreError
 from syncd.auth import AccessDenied, Credentials, Grant
 from syncd.auth.http import credentials_of
+from syncd.connection import Connection
 from syncd.hub import Hub
 from syncd.member import Member
 from syncd.protocol import AwarenessReceived, CloseCode, DiffRequested, RemoteProtocolError, UpdateReceived
@@ -38,7 +39,7 @@ from syncd.protocol.hocuspocus.server import (
 from syncd.protocol.refusals import Refusal, Status
 from syncd.rooms import Room
 from syncd.socket import Socket
-from syncd.wire import Outgoing, wire_of
+from syncd.wire import ABNORMAL, Outgoing, wire_of
 
 TOO_MANY: Final = "too many documents on one socket"
 
@@ -154,7 +155,7 @@ class CollabReader:
                 case AwarenessReceived(payload):
                     room.announce(member, payload)
         except (MalformedUpdate, RemoteProtocolError) as error:
-            room.log_refused(str(error))
+            room.refuse(member, str(error))
             self._say(told.address, Stateless(Refusal(Status.INVALID_UPDATE, str(error)).to_json()))
         except StoreError as error:
             room.fail(member, error)
@@ -180,10 +181,13 @@ class CollabReader:
             grant = await self._hub.admissions.admit(shown, event.document)
             member = self._members.get(event.address) or self._enter(event, grant)
         except AccessDenied as denied:
+            self.socket.connection.denied(event.document, denied)
             self._turn_away(event.address, denied.code, denied.reason)
             return
         except CrdtConvError as error:
-            self._turn_away(event.address, *close_for(error))
+            code, reason = close_for(error)
+            self.socket.connection.turned_away(event.document, code, error)
+            self._turn_away(event.address, code, reason)
             return
         self._hub.admissions.add(member, shown)
         member.grant = grant
@@ -199,6 +203,7 @@ class CollabReader:
         room = self._hub.rooms.open(event.document)
         member = self._members[event.address] = CollabMember(self, event.address, room, grant)
         room.enter(member)
+        self.socket.connection.entered(room.id, grant.subject)
         return member
 
     def _turn_away(self, address: str, code: int, reason: str) -> None:
@@ -242,13 +247,15 @@ async def endpoint(websocket: WebSocket) -> None:
     await websocket.accept()
     hub: Hub = websocket.app.state.hub
     wire = wire_of(websocket)
-    socket = hub.open_socket(wire)
+    credentials = credentials_of(websocket)
+    socket = hub.open_socket(wire, Connection("collab", credentials.client))
+    code: int = ABNORMAL
     async with anyio.create_task_group() as tasks:
-        reader = CollabReader(hub, socket, credentials_of(websocket), tasks)
+        reader = CollabReader(hub, socket, credentials, tasks)
         tasks.start_soon(reader.expect)
         try:
-            await wire.run(reader)
+            code = await wire.run(reader)
         finally:
             reader.leave_all()
-            hub.close_socket(socket)
+            hub.close_socket(socket, code)
             tasks.cancel_scope.cancel()

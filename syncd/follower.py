@@ -17,6 +17,7 @@ from collections.abc import Callable
 import anyio
 
 from crdt_conv import Change, Conversation, MalformedUpdate, Store, StoreError
+from syncd.logs import event
 
 logger = logging.getLogger("syncd")
 
@@ -106,9 +107,11 @@ class Follower:
             self._keep(conversation)
             conversation.catch_up(rows)
         except MalformedUpdate as error:
-            logger.error("refused behind the commit: %s", error, extra={"conversation": conversation_id})
+            extra = event("update_refused", conversation=conversation_id, reason=str(error))
+            logger.error("refused behind the commit", extra=extra)
         except StoreError as error:
-            logger.error("can't be read now: %s", error, extra={"conversation": conversation_id})
+            extra = event("store_failed", conversation=conversation_id, reason=str(error))
+            logger.error("a conversation can't be read now", extra=extra)
             self._failed.setdefault(conversation_id, []).extend(rows)
         finally:
             self._applying = ("", 0)

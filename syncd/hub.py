@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +13,7 @@ from crdt_conv import Store, StoreError
 from syncd.admission import Admissions
 from syncd.auth import Gate
 from syncd.commits import GroupCommit
+from syncd.connection import Connection
 from syncd.counters import Counters
 from syncd.follower import Follower
 from syncd.limits import Limits
@@ -21,9 +21,7 @@ from syncd.member import Slot
 from syncd.protocol import CloseCode
 from syncd.rooms import Rooms
 from syncd.socket import Socket
-from syncd.wire import Wire
-
-logger = logging.getLogger("syncd")
+from syncd.wire import ABNORMAL, Wire
 
 SWEEP_S = 5.0
 """How often presence expires, laggards are looked at and empty rooms are closed."""
@@ -87,15 +85,23 @@ class Hub:
         for stop in unsubscribe:
             stop()
 
-    def open_socket(self, wire: Wire) -> Socket:
+    def open_socket(self, wire: Wire, connection: Connection | None = None) -> Socket:
         """Return a socket over a wire, which is swept until ``close_socket``."""
-        loop = asyncio.get_running_loop()
-        socket = Socket(wire, self.limits, self.counters, clock=time.monotonic, later=loop.call_later)
+        socket = Socket(
+            wire,
+            self.limits,
+            self.counters,
+            clock=time.monotonic,
+            later=asyncio.get_running_loop().call_later,
+            connection=connection,
+        )
+        socket.connection.opened()
         self.sockets.add(socket)
         return socket
 
-    def close_socket(self, socket: Socket) -> None:
-        """Forget a socket that is gone."""
+    def close_socket(self, socket: Socket, code: int = ABNORMAL) -> None:
+        """Forget a socket that is gone: closed by us, or by its client with a code."""
+        socket.connection.closed(*(socket.closing or (code, "")))
         self.sockets.discard(socket)
 
     def close_sockets(self) -> None:

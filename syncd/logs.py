@@ -95,14 +95,24 @@ def start_logging(log_format: LogFormat | None, level: LogLevel, stream: TextIO 
     is_json = (log_format or default_format(stream)) is LogFormat.JSON
     handler = _Handler(stream)
     handler.setFormatter((JsonFormatter if is_json else TextFormatter)(redactor))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
+    _take_over(handler)
     for name in OURS:
         logging.getLogger(name).setLevel(level.upper())
     logging.captureWarnings(capture=True)
     threading.excepthook = _log_thread
     return redactor
+
+
+def _take_over(handler: logging.Handler) -> None:
+    """Leave no other way out: a library that set up a handler of its own would print what it likes."""
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    for name in tuple(root.manager.loggerDict):
+        other = logging.getLogger(name)
+        other.handlers.clear()
+        other.setLevel(logging.NOTSET)
+        other.propagate = True
 
 
 def fields_of(record: logging.LogRecord, redact: Redactor) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class Member(ABC):
             try:
                 self.room.answer(self, state_vector)
             except MalformedUpdate as error:
-                self.room.log_refused(str(error))
+                self.room.refuse(self, str(error))
             except StoreError as error:
                 self.room.fail(self, error)
         if self.is_unaware:

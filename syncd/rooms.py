@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from crdt_conv import Change, ConversationDeleted, MalformedUpdate, Store, StoreError
@@ -20,9 +21,11 @@ from crdt_conv.ids import ConversationId
 from crdt_conv.updates import EMPTY_UPDATE, check_update
 from syncd.auth import Right
 from syncd.commits import Committed, GroupCommit, Result
+from syncd.connection import Quota
 from syncd.counters import Counters
 from syncd.follower import Follower
 from syncd.limits import Limits
+from syncd.logs import event
 from syncd.member import Member, Slot
 from syncd.protocol import AwarenessStates, CloseCode
 from syncd.protocol.lib0 import encode_var_bytes
@@ -137,13 +140,19 @@ class Room:
 
     def fail(self, member: Member, error: StoreError) -> None:
         """Have a member come back later: the store does not answer."""
-        logger.error("the store failed: %s", error, extra={"conversation": self.id})
+        self._rooms.log_failure(
+            "the store can't be read", self.id, error, connection=member.socket.connection.id
+        )
         member.expel(CloseCode.TRY_AGAIN_LATER, "the server can't read or store now: come back")
 
-    def log_refused(self, reason: str) -> None:
-        """Write down that a frame was refused."""
-        self._counters.refuse(Status.INVALID_UPDATE)
-        logger.warning("refused a frame: %s", reason, extra={"conversation": self.id})
+    def refuse(self, member: Member, reason: str) -> None:
+        """Write down that a frame was no good."""
+        self._write_refused(member, Refusal(Status.INVALID_UPDATE, reason))
+
+    def _write_refused(self, member: Member, refusal: Refusal, count: int = 1) -> None:
+        for _ in range(count):
+            self._counters.refuse(refusal.status)
+        member.socket.connection.refused(self.id, member.grant.subject, refusal, count)
 
     # Updates
 
@@ -164,7 +173,7 @@ class Room:
         try:
             check_update(update)
         except MalformedUpdate as error:
-            self.log_refused(str(error))
+            self.refuse(member, str(error))
             member.settle(slot, Refusal(Status.INVALID_UPDATE, str(error)))
             return
         if update in self._recent or ((is_diff or not member.can_write) and self.document.has(update)):
@@ -174,7 +183,7 @@ class Room:
             return
         refusal = self._refusal(member, update)
         if refusal is not None:
-            counters.refuse(refusal.status)
+            self._write_refused(member, refusal)
             member.settle(slot, refusal)
             return
         self._uncommitted += 1
@@ -220,13 +229,14 @@ class Room:
     def _not_committed(self, submitted: Sequence[tuple[bytes, Slot]], error: StoreError) -> None:
         is_deleted = isinstance(error, ConversationDeleted)
         if not is_deleted:
-            logger.error("an update is not stored: %s", error, extra={"conversation": self.id})
+            self._rooms.log_failure("updates are not stored", self.id, error, updates=len(submitted))
         refusal = Refusal(
             Status.EVICTED if is_deleted else Status.TRY_AGAIN,
             "the conversation was deleted" if is_deleted else "the server can't store updates now: come back",
         )
+        for member, count in Counter(slot.member for _, slot in submitted).items():
+            self._write_refused(member, refusal, count)
         for _, slot in submitted:
-            self._counters.refuse(refusal.status)
             slot.member.settle(slot, refusal)
         code = CloseCode.DELETED if is_deleted else CloseCode.TRY_AGAIN_LATER
         for member in {slot.member for _, slot in submitted}:
@@ -320,6 +330,7 @@ class Rooms:
         self.counters = counters
         self.clock = clock
         self._open: dict[str, Room] = {}
+        self._failures = Quota()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -345,6 +356,19 @@ class Rooms:
             self.store.check_joinable(conversation_id)
             room = self._open[conversation_id] = Room(ConversationId(conversation_id), self)
         return room
+
+    def log_failure(self, message: str, conversation: str, error: StoreError, **fields: object) -> None:
+        """Write down that the store failed; not for each conversation, for it fails them all alike."""
+        omitted = self._failures.take(self.clock())
+        if omitted is not None:
+            extra = event(
+                "store_failed",
+                conversation=conversation,
+                reason=str(error),
+                omitted=omitted or None,
+                **fields,
+            )
+            logger.error(message, extra=extra)
 
     def on_change(self, change: Change) -> None:
         """Relay what was written in this process."""

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from crdt_conv import MalformedUpdate
 from crdt_conv.updates import merge_updates
+from syncd.connection import Connection
 from syncd.counters import Counters
 from syncd.limits import Limits
 from syncd.protocol import CloseCode
@@ -40,7 +41,16 @@ class Held(Protocol):
 class Socket:
     """A wire with bounds. Used from one event loop; nothing here waits or raises."""
 
-    def __init__(self, wire: Wire, limits: Limits, counters: Counters, *, clock: Clock, later: Later) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        limits: Limits,
+        counters: Counters,
+        *,
+        clock: Clock,
+        later: Later,
+        connection: Connection | None = None,
+    ) -> None:
         """
         Bound a wire.
 
@@ -50,14 +60,18 @@ class Socket:
             counters: Where what happens is counted.
             clock: Seconds that never go back.
             later: Calls a function after so many seconds.
+            connection: What is written down of it.
         """
         self.limits = limits
+        self.connection = connection or Connection()
+        self.closing: tuple[int, str] | None = None
         self._wire = wire
         self._counters = counters
         self._clock = clock
         self._later = later
         self._held: dict[Held, list[bytes]] = {}
         self._held_bytes = 0
+        self._held_count = 0
         self._written_bytes = 0
         self._lags_since: float | None = None
         self._uncommitted_bytes = 0
@@ -114,6 +128,7 @@ class Socket:
         held = self._held.setdefault(member, [])
         held.append(update)
         self._held_bytes += len(update)
+        self._held_count += 1
         self._counters.merged += 1
         if len(held) >= MERGED_AT:
             self._held_bytes -= sum(map(len, held))
@@ -126,12 +141,21 @@ class Socket:
             self._too_slow()
 
     def _too_slow(self) -> None:
+        if not self.is_closed:
+            size = self._held_bytes + self._written_bytes
+            self.connection.let_go(self._held_count, size, self._lagged_s())
         self.close(CloseCode.TRY_AGAIN_LATER, "too slow: come back and catch up")
+
+    def _lagged_s(self) -> float:
+        return 0.0 if self._lags_since is None else self._clock() - self._lags_since
 
     def drained(self) -> None:
         """Send what was held: the peer has read what came before."""
         if self.is_closed:
             return
+        if self._held_count:
+            self.connection.caught_up(self._held_count, self._lagged_s())
+            self._held_count = 0
         held, self._held = self._held, {}
         self._lags_since = None
         self._held_bytes = self._written_bytes = 0
@@ -153,6 +177,7 @@ class Socket:
         """Close behind what was written."""
         if not self.is_closed:
             self.is_closed = True
+            self.closing = (code, reason)
             self._held.clear()
             self._held_bytes = 0
             self._counters.close(code)
@@ -170,6 +195,7 @@ class Socket:
         wait_s = self._throttle.take(size, self._clock())
         if wait_s > 0 and not self._is_throttled:
             self._is_throttled = True
+            self.connection.throttled()
             self._wire.pause()
             self._later(wait_s, self._unthrottle)
         return not self.is_closed
@@ -184,6 +210,8 @@ class Socket:
 
     def submitted(self, size: int) -> None:
         """Count bytes that are on their way to the disk; with too many of them nothing more is read."""
+        self.connection.updates += 1
+        self.connection.bytes += size
         self._uncommitted_bytes += size
         if self._uncommitted_bytes > self.limits.uncommitted_bytes and not self._is_paused:
             self._is_paused = True

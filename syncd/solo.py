@@ -88,7 +88,7 @@ class SoloReader:
 
     def _refuse(self, reason: str) -> None:
         member = self._member
-        member.room.log_refused(reason)
+        member.room.refuse(member, reason)
         member.send(Outgoing(encode_frame(Denied(reason))))
         member.expel(CloseCode.BAD_FRAME, reason)
 

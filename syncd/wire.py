@@ -16,11 +16,14 @@ from typing import Any, Final, Protocol
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 
 EXTENSION: Final = "syncd.wire"
 HIGH_WATER_BYTES: Final = 256 * 1024
 """With more than this waiting for the peer, a wire is congested."""
+
+ABNORMAL: Final = 1006
+"""The code that stands for a connection that broke, without any."""
 
 # RFC 6455: a close frame carries 125 bytes, two of them the code.
 _MAX_REASON_BYTES = 123
@@ -78,8 +81,8 @@ class Wire(Protocol):
     def resume(self) -> None:
         """Read on."""
 
-    async def run(self, reader: Reader) -> None:
-        """Hand on what comes until either end closes."""
+    async def run(self, reader: Reader) -> int:
+        """Hand on what comes until either end closes; returns with which code, or ``ABNORMAL``."""
 
 
 def wire_of(websocket: WebSocket) -> Wire:
@@ -166,8 +169,8 @@ class ServerWire:
         """Read on."""
         self._protocol.transport.resume_reading()
 
-    async def run(self, reader: Reader) -> None:
-        """Hand on what comes until either end closes."""
+    async def run(self, reader: Reader) -> int:
+        """Hand on what comes until either end closes; returns with which code, or ``ABNORMAL``."""
         protocol = self._protocol
         waiting = protocol.queue
         protocol.reader = reader
@@ -176,13 +179,18 @@ class ServerWire:
                 # Messages only from before the reader was there; then nothing but the end.
                 event = await waiting.get()
                 if event["type"] == "websocket.disconnect":
-                    return
+                    return self._code(event["code"])
                 if protocol.read_paused:
                     protocol.read_paused = False
                     protocol.transport.resume_reading()
                 hand_on(event, reader)
         finally:
             protocol.reader = None
+
+    def _code(self, code: int) -> int:
+        # Uvicorn says 1005, an empty close frame, of a connection that broke.
+        is_broken = code == CloseCode.NO_STATUS_RCVD and self._protocol.conn.close_rcvd is None
+        return ABNORMAL if is_broken else code
 
 
 class AsgiWire:
@@ -198,6 +206,7 @@ class AsgiWire:
         self._may_read = anyio.Event()
         self._may_read.set()
         self._scope = anyio.CancelScope()
+        self._code: int = ABNORMAL
 
     @property
     def is_congested(self) -> bool:
@@ -232,20 +241,22 @@ class AsgiWire:
         """Read on."""
         self._may_read.set()
 
-    async def run(self, reader: Reader) -> None:
-        """Hand on what comes until either end closes."""
+    async def run(self, reader: Reader) -> int:
+        """Hand on what comes until either end closes; returns with which code, or ``ABNORMAL``."""
         # Two tasks: if the reader also sent, two peers with full buffers would each wait for the other.
         with self._scope:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._write, reader.drained, tasks.cancel_scope)
                 await self._read(reader)
                 tasks.cancel_scope.cancel()
+        return self._closing[0] if self._closing is not None else self._code
 
     async def _read(self, reader: Reader) -> None:
         while True:
             await self._may_read.wait()
             event = await self._websocket.receive()
             if event["type"] == "websocket.disconnect":
+                self._code = event.get("code", self._code)
                 return
             hand_on(event, reader)
 

@@ -6,6 +6,7 @@ Everything that a handler reads was checked against the operation's own descript
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
@@ -19,6 +20,9 @@ from syncd.api.problems import Problem, denied, invalid
 from syncd.api.shapes import Fault, escaped, faults
 from syncd.auth import AccessDenied, Credentials, Gate, Grant, Right
 from syncd.auth.http import credentials_of
+from syncd.logs import event
+
+logger = logging.getLogger("syncd")
 
 GATE_S: Final = 10.0
 """A gate that does not answer in so long has said no, for now."""
@@ -74,6 +78,7 @@ class Call:
                 await self.grant(None)
             except AccessDenied as error:
                 if error.code != 4403:
+                    self._write_denied(None, error)
                     raise denied(error) from error
             return
         await self.require(self.operation.right, self._where())
@@ -94,10 +99,25 @@ class Call:
         try:
             grant = await self.grant(conversation)
         except AccessDenied as error:
+            self._write_denied(conversation, error)
             raise denied(error) from error
         if not grant.may(right):
-            raise Problem(403, f"this needs the right to {right}")
+            problem = Problem(403, f"this needs the right to {right}")
+            self._write_denied(conversation, AccessDenied(problem.detail, 4403), grant.subject)
+            raise problem
         return grant
+
+    def _write_denied(self, conversation: str | None, error: AccessDenied, sub: str = "") -> None:
+        extra = event(
+            "access_denied",
+            conversation=conversation,
+            dialect="api",
+            sub=sub,
+            client=self.credentials.client,
+            code=int(error.code),
+            reason=error.reason,
+        )
+        logger.warning("not let in", extra=extra)
 
     async def grant(self, conversation: str | None) -> Grant:
         """

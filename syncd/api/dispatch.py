@@ -21,6 +21,7 @@ from crdt_conv import CrdtConvError
 from syncd.api.call import Call
 from syncd.api.operations import Operation
 from syncd.api.problems import Problem, problem_of
+from syncd.logs import event
 
 logger = logging.getLogger("syncd")
 
@@ -67,9 +68,10 @@ class Api:
         except CrdtConvError as error:
             refusal = problem_of(error)
             if refusal.status >= 500:
-                # By its template: ids are not for logs.
+                # By its template: what a stranger asks for is not for the message of a line.
                 path = request.scope.get("syncd.path", "?")
-                logger.error("%s %s: %s", request.method, path, error)
+                extra = event("request_failed", status=refusal.status, reason=str(error))
+                logger.error("%s %s failed", request.method, path, extra=extra)
             return refusal.response()
 
     async def _answer(self, request: Request) -> ASGIApp:
@@ -129,7 +131,8 @@ def _log(error: Exception) -> None:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
-    logger.error("a request failed: %s at %s", type(error).__name__, where)
+    reason = f"{type(error).__name__} at {where}"
+    logger.error("a request failed", extra=event("request_failed", status=500, reason=reason))
 
 
 class _PeerStuck(Exception):

@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
 from collections.abc import Collection
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from syncd.logs import event
+
+logger = logging.getLogger("syncd")
 
 FORBIDDEN = 4403
 
@@ -94,6 +99,10 @@ class Guard:
             refusal = (421, "this server is not known by this name: --allow-host")
         elif not check_origin(origin, host, self._origins):
             refusal = (403, "pages of this origin may not connect: --allow-origin")
+        if refusal is not None:
+            client = (scope.get("client") or ("",))[0]
+            fields = {"client": client, "status": refusal[0], "reason": refusal[1]}
+            logger.warning("not let in", extra=event("access_denied", **fields))
         if refusal is None:
             is_allowed = origin in self._origins or "*" in self._origins
             await self._serve(scope, receive, send, origin if is_allowed else None)

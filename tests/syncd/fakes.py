@@ -44,7 +44,7 @@ class FakeWire:
     def resume(self) -> None:
         self.is_paused = False
 
-    async def run(self, reader: Reader) -> None:
+    async def run(self, reader: Reader) -> int:
         raise NotImplementedError
 
     def take(self) -> list[bytes]:

@@ -43,13 +43,15 @@ class Log:
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     """Leave logging as it was."""
-    names = (None, "syncd", "crdt_conv", "adapters")
-    levels = [logging.getLogger(name).level for name in names]
-    handlers, hook = list(logging.getLogger().handlers), threading.excepthook
+    names = (None, *logging.getLogger().manager.loggerDict)
+    loggers = [logging.getLogger(name) for name in names]
+    states = [(each, each.level, each.propagate, list(each.handlers)) for each in loggers]
+    hook = threading.excepthook
     yield
-    for name, level in zip(names, levels, strict=True):
-        logging.getLogger(name).setLevel(level)
-    logging.getLogger().handlers[:] = handlers
+    for each, level, propagates, handlers in states:
+        each.setLevel(level)
+        each.propagate = propagates
+        each.handlers[:] = handlers
     logging.captureWarnings(capture=False)
     threading.excepthook = hook
 
@@ -176,6 +178,19 @@ def test_the_level_is_from_where_on() -> None:
     logging.getLogger("syncd").warning("no")
     logging.getLogger("adapters").error("yes")
     assert log.only()["message"] == "yes"
+
+
+def test_a_library_s_own_handler_is_taken_away() -> None:
+    """What another has set up prints nothing beside us."""
+    own, library = io.StringIO(), logging.getLogger("library.own")
+    library.addHandler(logging.StreamHandler(own))
+    library.propagate = False
+    library.setLevel(logging.DEBUG)
+    log = Log()
+    library.debug("< TEXT %s", CONTENT)
+    library.error("token=%s", SECRET)
+    assert own.getvalue() == ""
+    assert log.only()["message"] == f"token={HIDDEN}"
 
 
 def test_a_wrong_format_costs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
