@@ -70,7 +70,7 @@ class Api:
             if refusal.status >= 500:
                 # By its template: what a stranger asks for is not for the message of a line.
                 path = request.scope.get("syncd.path", "?")
-                extra = event("request_failed", status=refusal.status, reason=str(error))
+                extra = event("request_failed", code=refusal.status, reason=str(error))
                 logger.error("%s %s failed", request.method, path, extra=extra)
             return refusal.response()
 
@@ -132,7 +132,7 @@ def _log(error: Exception) -> None:
         trace = trace.tb_next
     where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
     reason = f"{type(error).__name__} at {where}"
-    logger.error("a request failed", extra=event("request_failed", status=500, reason=reason))
+    logger.error("a request failed", extra=event("request_failed", code=500, reason=reason))
 
 
 class _PeerStuck(Exception):

@@ -101,7 +101,7 @@ class Guard:
             refusal = (403, "pages of this origin may not connect: --allow-origin")
         if refusal is not None:
             client = (scope.get("client") or ("",))[0]
-            fields = {"client": client, "status": refusal[0], "reason": refusal[1]}
+            fields = {"client": client, "code": refusal[0], "reason": refusal[1]}
             logger.warning("not let in", extra=event("access_denied", **fields))
         if refusal is None:
             is_allowed = origin in self._origins or "*" in self._origins

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,8 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def daemon(db: Path, *options: str, port: int = 0) -> Iterator[Daemon]:
-    """Run the daemon until the block ends; SIGTERM ends it, if it is still there."""
+def daemon(db: Path, *options: str, port: int = 0, log: Path | None = None) -> Iterator[Daemon]:
+    """Run the daemon until the block ends; SIGTERM ends it, if it is still there. ``log``: its stderr."""
     command = [
         sys.executable,
         "-m",
@@ -56,7 +56,11 @@ def daemon(db: Path, *options: str, port: int = 0) -> Iterator[Daemon]:
         "--json",
         *options,
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), start_new_session=True)
+    with ExitStack() as files:
+        stderr = files.enter_context(log.open("wb")) if log is not None else None
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=stderr, env=environment(), start_new_session=True
+        )
     try:
         ready = json.loads(read_line(process, 60))
         yield Daemon(process, db, ready["url"])
