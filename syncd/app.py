@@ -101,7 +101,7 @@ async def _sync(websocket: WebSocket) -> None:
         return
     wire = wire_of(websocket)
     socket = hub.open_socket(wire, connection)
-    connection.entered(conversation, grant.subject)
+    connection.opened(conversation, grant.subject)
     member = SoloMember(socket, room, grant)
     hub.admissions.add(member, credentials)
     room.enter(member)

@@ -249,6 +249,7 @@ async def endpoint(websocket: WebSocket) -> None:
     wire = wire_of(websocket)
     credentials = credentials_of(websocket)
     socket = hub.open_socket(wire, Connection("collab", credentials.client))
+    socket.connection.opened()
     code: int = ABNORMAL
     async with anyio.create_task_group() as tasks:
         reader = CollabReader(hub, socket, credentials, tasks)

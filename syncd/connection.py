@@ -89,9 +89,11 @@ class Connection:
         self._times = dict.fromkeys(("denied", "refused", "throttled"), 0)
         self._quotas: dict[str, Quota] = {}
 
-    def opened(self) -> None:
-        """It is there."""
-        logger.info("a connection opened", extra=self._event("connection_opened", client=self.client))
+    def opened(self, conversation: str | None = None, sub: str = "") -> None:
+        """It is there: in the dialect of one document with its client let in already."""
+        self._documents += conversation is not None
+        extra = self._event("connection_opened", conversation=conversation, sub=sub, client=self.client)
+        logger.info("a connection opened", extra=extra)
 
     def entered(self, conversation: str, sub: str) -> None:
         """Its client was let into a conversation."""

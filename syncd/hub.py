@@ -95,7 +95,6 @@ class Hub:
             later=asyncio.get_running_loop().call_later,
             connection=connection,
         )
-        socket.connection.opened()
         self.sockets.add(socket)
         return socket
 

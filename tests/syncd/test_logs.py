@@ -13,10 +13,13 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
 from crdt_conv import StoreError
+from syncd.limits import Limits
 from syncd.logs import FIELDS, MAX_TEXT, LogFormat, LogLevel, default_format, event, start_logging
 from syncd.redaction import HIDDEN, Redactor
+from syncd.server import Server
 
 SECRET = "s3cret-of-the-daemon"
 CONTENT = "what ann wrote"
@@ -46,14 +49,15 @@ def _as_before() -> Iterator[None]:
     names = (None, *logging.getLogger().manager.loggerDict)
     loggers = [logging.getLogger(name) for name in names]
     states = [(each, each.level, each.propagate, list(each.handlers)) for each in loggers]
-    hook = threading.excepthook
+    hook, last = threading.excepthook, logging.lastResort
     yield
     for each, level, propagates, handlers in states:
         each.setLevel(level)
         each.propagate = propagates
         each.handlers[:] = handlers
     logging.captureWarnings(capture=False)
-    threading.excepthook = hook
+    threading.excepthook, logging.lastResort = hook, last
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = True
 
 
 def raised(error: Exception) -> Exception:
@@ -191,6 +195,18 @@ def test_a_library_s_own_handler_is_taken_away() -> None:
     library.error("token=%s", SECRET)
     assert own.getvalue() == ""
     assert log.only()["message"] == f"token={HIDDEN}"
+
+
+def test_the_web_server_s_lines_take_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
+    """Made later, it has no handler of its own, nor the one that logging keeps for who has none."""
+    log = Log(level=LogLevel.DEBUG)
+    Server(Starlette(), Limits())
+    logging.getLogger("uvicorn.error").error("GET /?token=%s failed", SECRET)
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    logging.getLogger("uvicorn.access").error("GET /?token=%s", SECRET)
+    told = [json.loads(line)["message"] for line in log.lines]
+    assert told == [f"GET /?token={HIDDEN} failed", f"GET /?token={HIDDEN}"]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_wrong_format_costs_nothing(capsys: pytest.CaptureFixture[str]) -> None:

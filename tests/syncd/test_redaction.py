@@ -38,6 +38,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl-_"
 def test_a_secret_is_known_by_its_form(text: str, expected: str) -> None:
     """Of each form the secret goes, and what stands around it stays."""
     assert Redactor()(text) == expected
+    assert Redactor().may_change(text)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,14 @@ def test_a_secret_known_by_heart_stands_nowhere(before: str, secret: str, after:
     redact = Redactor()
     redact.hide(secret)
     assert secret not in redact(before + secret + after).replace(HIDDEN, "")
+    assert redact.may_change(before + secret + after)
+
+
+@given(st.text() | st.sampled_from(["monkey", "x//y", "a cookie"]))
+def test_what_may_not_change_does_not(text: str) -> None:
+    """Where the cheap look finds nothing, the thorough one would not, either."""
+    redact = Redactor()
+    assert redact.may_change(text) or redact(text) == text
 
 
 def test_a_secret_known_by_heart_is_known_in_a_url() -> None:
