@@ -1,13 +1,12 @@
 """
 Uvicorn, set up for many sockets that stay, and for strangers that never say who they are.
 
-A connection that has not sent a whole request in ``limits.unauthenticated_s`` is ended; when there
-are too many of them, the oldest goes first.
+A connection that has not sent a whole request in ``limits.unauthenticated_s`` is ended, be it the first
+or a later one; when there are too many of them, the oldest goes first.
 """
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -18,11 +17,12 @@ from typing import Any
 import anyio
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from syncd.api import end_streams
 from syncd.errors import StartError
 from syncd.limits import Limits
+from syncd.strangers import Strangers
 from syncd.wire import WireProtocol
 
 DRAIN_S = 5
@@ -103,37 +103,43 @@ def load_tls(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
+class PatientProtocol(H11Protocol):
+    """Uvicorn's HTTP protocol with an end to its patience."""
+
+    strangers: Strangers
+
+    def connection_made(self, transport: Any) -> None:
+        """Expect a request."""
+        super().connection_made(transport)
+        self.strangers.expect(self)
+
+    def give_up(self) -> None:
+        """End the connection: no request came."""
+        self.transport.abort()
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        """Hand the connection on."""
+        self.strangers.forget(self)
+        super().handle_websocket_upgrade(event)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, and expect the rest where no request is being answered."""
+        super().data_received(data)
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self.strangers.forget(self)
+        elif self not in self.strangers and self.transport.get_protocol() is self:
+            # Behind an answer: uvicorn's own time limit ends with the first byte, and it begins no other.
+            self.strangers.expect(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self.strangers.forget(self)
+        super().connection_lost(exc)
+
+
 def _patient(limits: Limits) -> type[H11Protocol]:
-    """Return uvicorn's HTTP protocol with an end to its patience."""
-    waiting: dict[Any, asyncio.TimerHandle] = {}
+    class Patient(PatientProtocol):
+        strangers = Strangers(limits)
 
-    class PatientProtocol(H11Protocol):
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            waiting[self] = self.loop.call_later(limits.unauthenticated_s, self.give_up)
-            if len(waiting) > limits.unauthenticated:
-                next(iter(waiting)).give_up()
-
-        def give_up(self) -> None:
-            self._is_known()
-            self.transport.abort()
-
-        def _is_known(self) -> None:
-            timer = waiting.pop(self, None)
-            if timer is not None:
-                timer.cancel()
-
-        def handle_websocket_upgrade(self, event: Any) -> None:
-            self._is_known()
-            super().handle_websocket_upgrade(event)
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.cycle is not None:
-                self._is_known()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._is_known()
-            super().connection_lost(exc)
-
-    return PatientProtocol
+    return Patient

@@ -13,16 +13,17 @@ from syncd.app import create_app
 from syncd.auth import TokenGate
 from syncd.daemon import url_of
 from syncd.hub import Hub
+from syncd.limits import Limits
 from syncd.server import Server
 
 TOKEN = "let me in"
 
 
 @asynccontextmanager
-async def serving(store: Store, port: int = 0) -> AsyncIterator[str]:
+async def serving(store: Store, port: int = 0, *, limits: Limits | None = None) -> AsyncIterator[str]:
     """Serve a store; yields the URL."""
     with socket.create_server(("127.0.0.1", port)) as listener:
-        hub = Hub(store, TokenGate(TOKEN), sweep_s=0.05)
+        hub = Hub(store, TokenGate(TOKEN), limits=limits, sweep_s=0.05)
         async with hub.running(), Server(create_app(hub), hub.limits).serving(listener):
             yield url_of(listener)
 
