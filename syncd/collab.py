@@ -99,11 +99,6 @@ class CollabReader:
         self._members: dict[str, CollabMember] = {}
         self._asking: dict[str, deque[TokenReceived]] = {}
 
-    @property
-    def is_known(self) -> bool:
-        """Whether its client was let into something."""
-        return bool(self._members)
-
     def receive(self, data: bytes) -> None:
         """Handle a frame; one that can't be closes the socket."""
         if not self.socket.admits(len(data)):
@@ -204,6 +199,7 @@ class CollabReader:
         member = self._members[event.address] = CollabMember(self, event.address, room, grant)
         room.enter(member)
         self.socket.connection.entered(room.id, grant.subject)
+        self._hub.strangers.forget(self)
         return member
 
     def _turn_away(self, address: str, code: int, reason: str) -> None:
@@ -226,11 +222,9 @@ class CollabReader:
         for address in tuple(self._members):
             self.leave(address)
 
-    async def expect(self) -> None:
-        """Close the socket where its client was let into nothing in time."""
-        await anyio.sleep(self.socket.limits.unauthenticated_s)
-        if not self.is_known:
-            self.socket.close(CloseCode.TIMEOUT, "nobody was let in here in time")
+    def give_up(self) -> None:
+        """Close the socket: its client was let into nothing."""
+        self.socket.close(CloseCode.TIMEOUT, "nobody was let in here in time")
 
 
 def close_for(error: CrdtConvError) -> tuple[int, str]:
@@ -253,10 +247,11 @@ async def endpoint(websocket: WebSocket) -> None:
     code: int = ABNORMAL
     async with anyio.create_task_group() as tasks:
         reader = CollabReader(hub, socket, credentials, tasks)
-        tasks.start_soon(reader.expect)
+        hub.strangers.expect(reader)
         try:
             code = await wire.run(reader)
         finally:
+            hub.strangers.forget(reader)
             reader.leave_all()
             hub.close_socket(socket, code)
             tasks.cancel_scope.cancel()

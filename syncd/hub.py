@@ -21,6 +21,7 @@ from syncd.member import Slot
 from syncd.protocol import CloseCode
 from syncd.rooms import Rooms
 from syncd.socket import Socket
+from syncd.strangers import Strangers
 from syncd.wire import ABNORMAL, Wire
 
 SWEEP_S = 5.0
@@ -57,6 +58,7 @@ class Hub:
             clock=time.monotonic,
         )
         self.admissions = Admissions(gate, self.counters, time.time)
+        self.strangers = Strangers(self.limits)
         self.sockets: set[Socket] = set()
         self.is_running = False
         self._sweep_s = sweep_s

@@ -13,6 +13,8 @@ from itertools import islice
 import anyio
 import pytest
 
+from syncd.protocol import CloseCode
+
 UPGRADE = (
     b"GET /collab HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -73,6 +75,11 @@ class Hostile(asyncio.Protocol):
         """The code of the close frame that it was sent, or 0."""
         frames = self.told.partition(b"\r\n\r\n")[2]
         return int.from_bytes(frames[2:4], "big") if frames[:1] == b"\x88" else 0
+
+
+def was_let_go(stranger: Hostile) -> bool:
+    """Whether the server ended a connection, with a reason where it could say one."""
+    return stranger.close_code == CloseCode.TIMEOUT if stranger.is_upgraded else stranger.is_gone
 
 
 async def connect(port: int, kinds: Iterable[Kind]) -> list[Hostile]:

@@ -16,7 +16,17 @@ from crdt_conv import Conversation
 from syncd.client import SyncClient
 from syncd.protocol import CloseCode
 from tests.e2e.programs import TOKEN, Daemon, daemon
-from tests.hostile import HALF_A_FRAME, HALF_A_REQUEST, NOBODY, Hostile, connect, drip, hang_up, open_files
+from tests.hostile import (
+    HALF_A_FRAME,
+    HALF_A_REQUEST,
+    NOBODY,
+    Hostile,
+    connect,
+    drip,
+    hang_up,
+    open_files,
+    was_let_go,
+)
 from tests.replicas import replica
 from tests.syncd.servers import until
 
@@ -68,13 +78,6 @@ async def besieged(server: Daemon) -> AsyncIterator[list[Hostile]]:
             tasks.cancel_scope.cancel()
     finally:
         hang_up(strangers)
-
-
-def was_let_go(stranger: Hostile) -> bool:
-    """Whether the daemon ended a connection, in words where it could."""
-    if stranger.kind is HALF_A_REQUEST:
-        return stranger.is_gone
-    return stranger.close_code == CloseCode.TIMEOUT
 
 
 async def test_strangers_hurt_nobody_and_are_let_go(tmp_path: Path) -> None:

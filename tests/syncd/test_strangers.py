@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from crdt_conv import Store
+from syncd.client import SyncClient
 from syncd.limits import Limits
-from syncd.protocol import CloseCode
 from tests.hostile import (
     HALF_A_BODY,
     HALF_A_FRAME,
@@ -21,8 +21,11 @@ from tests.hostile import (
     Kind,
     connect,
     drip,
+    hang_up,
+    was_let_go,
 )
-from tests.syncd.servers import serving, until
+from tests.replicas import replica
+from tests.syncd.servers import TOKEN, serving, until
 
 pytestmark = pytest.mark.anyio
 
@@ -55,9 +58,25 @@ async def test_a_socket_that_says_nothing_is_closed(tmp_path: Path, kind: Kind) 
             [stranger] = await connect(int(url.rpartition(":")[2]), [kind])
             tasks.start_soon(drip, [stranger], 0.05)
             with anyio.fail_after(4):
-                await until(lambda: stranger.close_code == CloseCode.TIMEOUT)
+                await until(lambda: was_let_go(stranger))
             tasks.cancel_scope.cancel()
-        stranger.transport.abort()
+        hang_up([stranger])
+
+
+@pytest.mark.parametrize("kind", [HALF_A_REQUEST, NOBODY], ids=["requests", "sockets"])
+async def test_too_many_strangers_end_the_oldest(tmp_path: Path, kind: Kind) -> None:
+    """Of seven, with room for four, the first three go at once; a client that is known does not count."""
+    limits = Limits(unauthenticated=4, unauthenticated_s=60)
+    with Store(tmp_path / "chats.db") as store:
+        async with serving(store, limits=limits) as url, SyncClient(url, token=TOKEN) as client:
+            await client.sync(conversation := replica(), timeout_s=10)
+            strangers = [(await connect(int(url.rpartition(":")[2]), [kind]))[0] for _ in range(7)]
+            await until(lambda: sum(map(was_let_go, strangers)) == 3)
+            assert all(map(was_let_go, strangers[:3]))
+            conversation.append("user", "still here")
+            await client.sync(conversation, timeout_s=10)
+            assert client.status(conversation).state == "in sync"
+        hang_up(strangers)
 
 
 async def test_one_request_after_another_is_no_stranger(tmp_path: Path) -> None:
