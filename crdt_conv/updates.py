@@ -15,6 +15,7 @@ from typing import Final
 
 import pycrdt
 
+from crdt_conv.claims import check_claims
 from crdt_conv.errors import MalformedUpdate
 
 EMPTY_UPDATE: Final = b"\x00\x00"
@@ -46,6 +47,7 @@ def check_update(update: bytes) -> None:
     Raises:
         MalformedUpdate: They can't be decoded.
     """
+    check_claims(update)
     try:
         pycrdt.get_state(update)
     except (ValueError, RuntimeError) as error:
