@@ -16,7 +16,7 @@ PIP_INSTALL := set -o pipefail; $(BIN)/pip install --quiet --constraint constrai
 QUIETLY := 2>&1 | sed '/^WARNING: Location/d'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format bench bench-sync clean
+.PHONY: help install run test fuzz lint format bench bench-sync clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ run: install ## Run the daemon with the model, and print its URL
 
 test: install node ## Run all tests that this machine can run; ARGS= goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
+
+fuzz: install ## Feed changed frames to every decoder for a minute (ARGS="--minutes 10")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: install ## Check style and types
 	@$(BIN)/ruff check .

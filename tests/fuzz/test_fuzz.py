@@ -1,0 +1,64 @@
+"""The short form of ``make fuzz``, and that the long one finds what is there."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from tests.fuzz.fuzzing import Finding, Tally, feed, fuzz, fuzz_in_child
+from tests.fuzz.targets import TARGETS, Target
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_examples_are_accepted(target: Target) -> None:
+    """Every example that mutations begin with is valid."""
+    assert all(feed(target, example) for example in target.examples)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_mutations_are_read_or_refused(target: Target) -> None:
+    """A thousand changed examples: nothing but the errors of its package leaves a decoder."""
+    seed = os.urandom(4).hex()
+    result = fuzz(target, Random(seed), count=1000)
+    assert isinstance(result, Tally), f"seed {seed}: {result}"
+    assert 0 < result.accepted <= 1000
+
+
+def stumbles(data: bytes) -> None:
+    """Raise what no decoder may, over some bytes."""
+    if data.startswith(b"\xff"):
+        raise KeyError(data)
+
+
+def crashes(data: bytes) -> None:
+    """End the process over some bytes."""
+    if data.startswith(b"\xff"):
+        os.abort()
+
+
+def hangs(data: bytes) -> None:
+    """Never come back from some bytes."""
+    while data.startswith(b"\xff"):
+        time.sleep(0.01)
+
+
+def devours(data: bytes) -> None:
+    """Take memory for some bytes."""
+    if data.startswith(b"\xff"):
+        bytearray(b"x") * 100_000_000
+
+
+BROKEN = [(stumbles, "KeyError"), (crashes, "-6"), (hangs, "hangs"), (devours, " MB")]
+
+
+@pytest.mark.parametrize(("broken", "says"), BROKEN)
+def test_a_broken_decoder_is_found(broken: Callable[[bytes], object], says: str) -> None:
+    """An error, a crash, a hang and greed: each is told with the bytes that lead there."""
+    found = fuzz_in_child(Target("broken", broken, (ValueError,), (b"good",)), "1", 60, hangs_s=2)
+    assert isinstance(found, Finding)
+    assert found.example.startswith(b"\xff")
+    assert says in found.text
