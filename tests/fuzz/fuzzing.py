@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import struct
 import time
 import traceback
 from ctypes import Array, c_ubyte
 from dataclasses import dataclass
+from itertools import count
 from multiprocessing.connection import Connection
 from multiprocessing.sharedctypes import RawArray
 from random import Random
@@ -20,6 +22,8 @@ from typing import Any
 
 from tests.fuzz.mutation import MAX_BYTES, mutate
 from tests.fuzz.targets import Target
+
+_HEAD = struct.Struct(">QQ")
 
 KEPT = 500
 """So many accepted examples are kept; behind that a new one replaces an older one."""
@@ -61,7 +65,7 @@ def feed(target: Target, example: bytes) -> bool:
 
 
 def fuzz(
-    target: Target, chance: Random, *, count: int = 0, end_s: float = 0.0, note: Any = None
+    target: Target, chance: Random, *, most: int = 0, end_s: float = 0.0, note: Any = None
 ) -> Tally | Finding:
     """
     Feed mutations, so many or until some time, and stop at the first finding.
@@ -69,12 +73,12 @@ def fuzz(
     Args:
         target: What reads them.
         chance: Makes them.
-        count: How many; 0 for no end.
+        most: How many; 0 for no end.
         end_s: When to stop, on the monotonic clock; 0 for never.
         note: Called with each before it is read.
     """
     corpus, accepted, read = list(target.examples), 0, 0
-    while (not count or read < count) and (not end_s or time.monotonic() < end_s):
+    while (not most or read < most) and (not end_s or time.monotonic() < end_s):
         example = mutate(corpus, chance)
         read += 1
         if note is not None:
@@ -106,7 +110,7 @@ def _keep(corpus: list[bytes], example: bytes, first: int, chance: Random) -> No
 def fuzz_in_child(target: Target, seed: str, seconds: float, *, hangs_s: float = HANGS_S) -> Tally | Finding:
     """Fuzz in a process of its own; a crash, a hang and endless memory are findings too."""
     context = multiprocessing.get_context("spawn")
-    shared = RawArray("B", 8 + MAX_BYTES)
+    shared = RawArray("B", _HEAD.size + MAX_BYTES)
     ours, theirs = context.Pipe(duplex=False)
     child = context.Process(target=_work, args=(target, seed, seconds, shared, theirs), daemon=True)
     child.start()
@@ -120,29 +124,31 @@ def fuzz_in_child(target: Target, seed: str, seconds: float, *, hangs_s: float =
 
 
 def _await(child: Any, reports: Connection, shared: Array[c_ubyte], hangs_s: float) -> Tally | Finding:
-    noted = _noted(shared)
+    number, _ = _noted(shared)
     while not reports.poll(hangs_s):
-        before, noted = noted, _noted(shared)
-        if noted == before:
-            return Finding(noted, f"it hangs for {hangs_s} s")
+        before, (number, example) = number, _noted(shared)
+        if number and number == before:
+            return Finding(example, f"it hangs for {hangs_s} s")
     try:
         report: Tally | Finding = reports.recv()
     except EOFError:
         child.join()
-        return Finding(_noted(shared), f"the process ended with {child.exitcode}")
+        return Finding(_noted(shared)[1], f"the process ended with {child.exitcode}")
     return report
 
 
-def _noted(shared: Array[c_ubyte]) -> bytes:
-    noted = bytes(shared)
-    return noted[8 : 8 + int.from_bytes(noted[:8], "big")]
+def _noted(shared: Array[c_ubyte]) -> tuple[int, bytes]:
+    """Return the number of the last example, and the example."""
+    number, length = _HEAD.unpack_from(shared)
+    return number, bytes(shared)[_HEAD.size :][:length]
 
 
 def _work(target: Target, seed: str, seconds: float, shared: Array[c_ubyte], reports: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    view = memoryview(shared).cast("B")
+    view, numbers = memoryview(shared).cast("B"), count(1)
 
     def note(example: bytes) -> None:
-        view[: 8 + len(example)] = len(example).to_bytes(8, "big") + example
+        # Numbered: two examples may be the same bytes.
+        view[: _HEAD.size + len(example)] = _HEAD.pack(next(numbers), len(example)) + example
 
     reports.send(fuzz(target, Random(seed), end_s=time.monotonic() + seconds, note=note))

@@ -23,7 +23,7 @@ def test_examples_are_accepted(target: Target) -> None:
 def test_mutations_are_read_or_refused(target: Target) -> None:
     """A thousand changed examples: nothing but the errors of its package leaves a decoder."""
     seed = os.urandom(4).hex()
-    result = fuzz(target, Random(seed), count=1000)
+    result = fuzz(target, Random(seed), most=1000)
     assert isinstance(result, Tally), f"seed {seed}: {result}"
     assert 0 < result.accepted <= 1000
 
