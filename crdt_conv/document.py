@@ -28,6 +28,7 @@ from crdt_conv.fields import Json, plain
 from crdt_conv.ids import MessageId
 from crdt_conv.message import Message
 from crdt_conv.updates import (
+    Ranges,
     check_update,
     covers,
     has_structs,
@@ -179,12 +180,17 @@ class Document:
         Return everything, or what ``state_vector`` lacks, as one update; pending parts included.
 
         Raises:
-            MalformedUpdate: ``state_vector`` is none.
+            MalformedUpdate: ``state_vector`` is none, or something is here that can be read, but not encoded.
         """
         try:
             update = self._doc.get_update(state_vector)
         except (ValueError, RuntimeError) as error:
             raise MalformedUpdate("not a state vector") from error
+        except BaseException as error:
+            if not is_panic(error):
+                raise
+            # yrs divides by the length of a client's structs, which can be 0 behind a gap.
+            raise MalformedUpdate("a document that can't be encoded") from error
         return merge_updates([update, *self._pending]) if self._pending else update
 
     @property
@@ -203,8 +209,17 @@ class Document:
         if has_structs(rest):
             return update in self._pending
         deletes = read_deletes(rest)
+        return not deletes or covers(self._deletes(), deletes)
+
+    def _deletes(self) -> Ranges:
         # An update against our own state vector is our delete set, and nothing else.
-        return not deletes or covers(read_deletes(self._doc.get_update(self.state_vector)), deletes)
+        try:
+            return read_deletes(self._doc.get_update(self.state_vector))
+        except BaseException as error:
+            if not is_panic(error):
+                raise
+            # As in encode(). Taken for new, a delete is logged twice at worst.
+            return {}
 
     def _keep_pending(self, updates: list[bytes]) -> None:
         state_vector = self.state_vector

@@ -19,6 +19,7 @@ from typing import Final
 from crdt_conv.checks import check_text
 from crdt_conv.clock import HybridClock
 from crdt_conv.document import Changes, Document, is_panic
+from crdt_conv.encoded import EncodedDocument
 from crdt_conv.encoding import Additions, MapOf
 from crdt_conv.engine import Listed, StoredIndex, Tail
 from crdt_conv.errors import ConversationDeleted, InvalidMessage, MalformedUpdate, StoreError
@@ -276,7 +277,12 @@ class Replica:
         Raises:
             MalformedUpdate: ``state_vector`` is none.
         """
-        return self.document.encode(state_vector)
+        try:
+            return self.document.encode(state_vector)
+        except MalformedUpdate:
+            # Not every document that yrs reads can it encode; the bytes of the log merge without it.
+            log = EncodedDocument(update for _, update in self._log.read(self.id))
+            return log.encode(state_vector or b"\0")
 
     def receive(self, update: bytes, origin: str | None = None) -> bool:
         """

@@ -70,6 +70,20 @@ def test_an_odd_field_breaks_one_message_at_most(odd: by_hand.Content) -> None:
     assert set(malformed(conversation)) <= set(FIELDS) - {"mood"}
 
 
+def test_what_can_t_be_encoded_is_served_from_the_log() -> None:
+    """A struct without length behind a gap makes pycrdt panic: others get the conversation all the same."""
+    conversation = survivor(by_hand.update(5, 1, [b"\0\0"]))
+    with pytest.raises(MalformedUpdate, match="can't be encoded"):
+        conversation.document.encode()
+    copy = copy_of(conversation)
+    assert texts(copy.log().messages) == ["before", "after"]
+    conversation.append("user", "later")
+    copy.receive(conversation.encode(copy.state_vector))
+    assert texts(copy.log().messages) == ["before", "after", "later"]
+    with pytest.raises(MalformedUpdate):
+        conversation.encode(b"\xff")
+
+
 @pytest.mark.parametrize("value", [by_hand.NULL, by_hand.UNDEFINED], ids=["null", "undefined"])
 def test_an_entry_that_is_nothing_is_reported_alike(value: bytes) -> None:
     """An entry that holds null is the same problem before and after a restart."""

@@ -21,11 +21,11 @@ def test_examples_are_accepted(target: Target) -> None:
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_mutations_are_read_or_refused(target: Target) -> None:
-    """A thousand changed examples: nothing but the errors of its package leaves a decoder."""
-    seed = os.urandom(4).hex()
-    result = fuzz(target, Random(seed), most=1000)
-    assert isinstance(result, Tally), f"seed {seed}: {result}"
-    assert 0 < result.accepted <= 1000
+    """A few hundred changed examples: nothing but the errors of its package leaves a decoder."""
+    # Always the same: what is new is for the long form to find, in a process of its own.
+    result = fuzz(target, Random("short"), most=300)
+    assert isinstance(result, Tally), result
+    assert 0 < result.accepted <= 300
 
 
 def stumbles(data: bytes) -> None:
@@ -47,9 +47,9 @@ def hangs(data: bytes) -> None:
 
 
 def devours(data: bytes) -> None:
-    """Take memory for some bytes."""
+    """Take memory for some bytes, more than the tests' own process ever took: Linux counts from there."""
     if data.startswith(b"\xff"):
-        bytearray(b"x") * 100_000_000
+        bytearray(b"x") * 1_500_000_000
 
 
 BROKEN = [(stumbles, "KeyError"), (crashes, "-6"), (hangs, "hangs"), (devours, " MB")]
@@ -58,7 +58,7 @@ BROKEN = [(stumbles, "KeyError"), (crashes, "-6"), (hangs, "hangs"), (devours, "
 @pytest.mark.parametrize(("broken", "says"), BROKEN)
 def test_a_broken_decoder_is_found(broken: Callable[[bytes], object], says: str) -> None:
     """An error, a crash, a hang and greed: each is told with the bytes that lead there."""
-    found = fuzz_in_child(Target("broken", broken, (ValueError,), (b"good",)), "1", 60, hangs_s=2)
+    found = fuzz_in_child(Target("broken", broken, (ValueError,), (b"good",)), "1", 20, hangs_s=2)
     assert isinstance(found, Finding)
     assert found.example.startswith(b"\xff")
     assert says in found.text
