@@ -7,7 +7,6 @@ thread of their own when they have grown. All that is derived here may be lost.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from crdt_conv.errors import StoreError, StoreReadOnly
 from crdt_conv.ids import ConversationId, now_ms
 from crdt_conv.store.blobs import collect_blobs
 from crdt_conv.store.compaction import Compaction, Compactor, compact_log, is_due
+from crdt_conv.store.unapplied import Unapplied
 from crdt_conv.update_log import Indexed
 
 UNSAVED_MESSAGES: Final = 64
@@ -35,7 +35,7 @@ class Keeper:
         self._read_only = read_only
         self._compactor = Compactor(self._compact)
         # What the index of a conversation does not hold yet: updates in the log, and messages.
-        self._unapplied: defaultdict[str, set[object]] = defaultdict(set)
+        self._unapplied = Unapplied()
         self._unsaved: dict[str, Indexed] = {}
         self._sizes: dict[str, LogSize] = {}
         self._forked_from: dict[str, str] | None = None
@@ -56,7 +56,7 @@ class Keeper:
 
     def changed(self, replica: Indexed, seq: int) -> None:
         """Hear that a conversation's index holds an update now."""
-        self._unapplied[replica.id].discard(seq)
+        self._unapplied.discard([(replica.id, seq)])
         if self._read_only or self.engine.index is None:
             return
         self._unsaved[replica.id] = replica
@@ -81,15 +81,12 @@ class Keeper:
         self._check_writable()
         # Before they have a number, too: an index that is stored meanwhile would seem to hold them.
         under_way = object()
-        for row in rows:
-            self._unapplied[row.conversation].add(under_way)
+        self._unapplied.add((row.conversation, under_way) for row in rows)
         try:
             seqs = self.engine.append(rows, at_ms=now_ms())
-            for row, seq in zip(rows, seqs, strict=True):
-                self._unapplied[row.conversation].add(seq)
+            self._unapplied.add((row.conversation, seq) for row, seq in zip(rows, seqs, strict=True))
         finally:
-            for row in rows:
-                self._unapplied[row.conversation].discard(under_way)
+            self._unapplied.discard((row.conversation, under_way) for row in rows)
         for row in rows:
             if row.listed is not None:
                 self._note_origin(row.conversation, row.listed)
@@ -124,8 +121,7 @@ class Keeper:
     def discard(self, seq: int) -> None:
         """Take back an update; see ``UpdateLog``."""
         self.engine.discard(seq)
-        for unapplied in tuple(self._unapplied.values()):
-            unapplied.discard(seq)
+        self._unapplied.discard_everywhere(seq)
 
     def describe(self, conversation: ConversationId, listed: Listed) -> None:
         """Keep what ``list`` shows."""
@@ -180,6 +176,8 @@ class Keeper:
 
     def let_go(self, conversation_id: str) -> None:
         """Hold a conversation in memory no longer than others do: store its index now."""
+        # Counted anew when it next grows.
+        self._sizes.pop(conversation_id, None)
         replica = self._unsaved.pop(conversation_id, None)
         if replica is not None:
             # Derived: where the file can't take it, it is made anew when next opened.
@@ -190,14 +188,14 @@ class Keeper:
     def _drop(self, conversation_id: str) -> None:
         """Forget what is remembered of a conversation that was deleted."""
         self._unsaved.pop(conversation_id, None)
-        self._unapplied.pop(conversation_id, None)
+        self._unapplied.forget(conversation_id)
         self._sizes.pop(conversation_id, None)
         if self._forked_from is not None:
             self._forked_from.pop(conversation_id, None)
 
     def _save(self, replica: Indexed) -> None:
         # An update that stands in the log and is not applied would be taken for indexed.
-        if not self._unapplied.get(replica.id):
+        if replica.id not in self._unapplied:
             replica.save_index()
             self._unsaved.pop(replica.id, None)
 

@@ -323,7 +323,7 @@ class Store(Keeper):
         for done, conversation in enumerate(behind):
             if progress is not None:
                 progress(done, len(behind))
-            if not self._unapplied.get(conversation):
+            if conversation not in self._unapplied:
                 replica = self.join(conversation)
                 replica.index  # noqa: B018 - read, so that there is one to save
                 replica.save_index()

@@ -153,13 +153,14 @@ async def test_presence_is_echoed_and_told_when_it_ends(store: Store) -> None:
 
 
 async def test_an_empty_room_lets_its_document_go(store: Store) -> None:
-    """When everybody has left, the conversation is only in the file."""
+    """When everybody has left, the conversation is only in the file, and nothing is kept of it."""
     async with serving(store) as url:
         async with connect(socket_url(url)) as socket:
             await frame(socket)
             await socket.send(encode_frame(Update(an_update())))
             await until(lambda: "c" in store._live)
         await until(lambda: "c" not in store._live)
+        await until(lambda: not store._unapplied and not store._sizes)
 
 
 # Method, path, token, body; status, and what the answer says.
