@@ -71,7 +71,8 @@ async def test_too_many_strangers_end_the_oldest(tmp_path: Path, kind: Kind) -> 
         async with serving(store, limits=limits) as url, SyncClient(url, token=TOKEN) as client:
             await client.sync(conversation := replica(), timeout_s=10)
             strangers = [(await connect(int(url.rpartition(":")[2]), [kind]))[0] for _ in range(7)]
-            await until(lambda: sum(map(was_let_go, strangers)) == 3)
+            with anyio.fail_after(10):
+                await until(lambda: sum(map(was_let_go, strangers)) == 3)
             assert all(map(was_let_go, strangers[:3]))
             conversation.append("user", "still here")
             await client.sync(conversation, timeout_s=10)
@@ -89,3 +90,15 @@ async def test_one_request_after_another_is_no_stranger(tmp_path: Path) -> None:
                 ports.add(answer.extensions["network_stream"].get_extra_info("client_addr")[1])
                 await anyio.sleep(0.1)
             assert len(ports) == 1
+
+
+async def test_who_was_let_in_stays(tmp_path: Path) -> None:
+    """A client that says nothing for longer than a stranger may is not closed once it is known."""
+    with Store(tmp_path / "chats.db") as store:
+        async with serving(store, limits=BRIEF) as url, SyncClient(url, token=TOKEN) as client:
+            await client.sync(replica(), timeout_s=10)
+            await anyio.sleep(2 * BRIEF.unauthenticated_s)
+            async with httpx.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}) as http:
+                told = (await http.get(f"{url}/metrics")).text
+            assert "syncd_sockets 1.0" in told
+            assert "syncd_sockets_closed_total{" not in told
