@@ -1,5 +1,5 @@
 """
-Group commit: many updates, one fsync, in a thread of its own.
+Group commit: many updates, one fsync, by a worker beside the event loop.
 
 While one group is on its way to the disk the next one gathers; what one document
 got meanwhile goes into the log as one merged update. Each document hears of its
@@ -9,11 +9,8 @@ it from being durable.
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
 from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import anyio
@@ -22,6 +19,7 @@ from crdt_conv import ConversationDeleted, MalformedUpdate, StoreError
 from crdt_conv.engine import Row
 from crdt_conv.ids import ConversationId
 from crdt_conv.updates import merge_updates
+from syncd.worker import ThreadWorker, Worker
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -51,22 +49,27 @@ class Target(Protocol[T_contra]):
 class GroupCommit(Generic[T]):
     """A queue in front of a store's log. Used from one event loop."""
 
-    def __init__(self, append: Callable[[Sequence[Row]], Sequence[int]]) -> None:
+    def __init__(
+        self,
+        append: Callable[[Sequence[Row]], Sequence[int]],
+        make_worker: Callable[[], Worker] = ThreadWorker,
+    ) -> None:
         """
         Make an idle queue.
 
         Args:
-            append: Makes rows durable, blocking; called in one thread.
+            append: Makes rows durable, blocking; called by the worker.
+            make_worker: Makes the worker when ``run`` begins.
         """
         self._append = append
         self._queue: dict[Target[T], list[tuple[bytes, T]]] = {}
         self._under_way: list[tuple[Target[T], list[tuple[bytes, T]], bytes]] = []
-        self._work: SimpleQueue[list[Row] | None] = SimpleQueue()
+        self._make_worker = make_worker
+        self._worker: Worker | None = None
         self._is_closed = False
         self.count = 0
         self.spent_s = 0.0
         self._ended = anyio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def waiting(self) -> int:
@@ -84,31 +87,31 @@ class GroupCommit(Generic[T]):
             waiting.append((update, sender))
 
     def _begin(self) -> None:
-        """Hand what has gathered to the thread, unless it is busy."""
-        if self._under_way or not self._queue or self._loop is None:
+        """Hand what has gathered to the worker, unless it is busy."""
+        if self._under_way or not self._queue or self._worker is None:
             return
         queue, self._queue = self._queue, {}
         for target, submitted in queue.items():
             self._under_way.extend((target, *group) for group in _merged(submitted))
-        self._work.put([Row(target.id, update) for target, _, update in self._under_way])
+        rows = [Row(target.id, update) for target, _, update in self._under_way]
+        self._worker.submit(lambda: self._commit(rows), self._done)
 
     def _done(self, results: Sequence[int | StoreError]) -> None:
         groups, self._under_way = self._under_way, []
-        # The disk first: the thread works while we tell everybody.
+        # The disk first: the worker is busy while we tell everybody.
         self._begin()
         for (target, submitted, update), result in zip(groups, results, strict=True):
             target.committed(submitted, Committed(result, update) if isinstance(result, int) else result)
         if self._is_closed and not self._under_way:
             self._ended.set()
 
-    def _commit(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Commit groups until told to end; runs in the thread."""
-        while (rows := self._work.get()) is not None:
-            began_s = time.perf_counter()
-            results = self._append_all(rows)
-            self.count += 1
-            self.spent_s += time.perf_counter() - began_s
-            loop.call_soon_threadsafe(self._done, results)
+    def _commit(self, rows: Sequence[Row]) -> Sequence[int | StoreError]:
+        """Commit a group; called by the worker."""
+        began_s = time.perf_counter()
+        results = self._append_all(rows)
+        self.count += 1
+        self.spent_s += time.perf_counter() - began_s
+        return results
 
     def _append_all(self, rows: Sequence[Row]) -> Sequence[int | StoreError]:
         try:
@@ -118,17 +121,16 @@ class GroupCommit(Generic[T]):
             return [error] if len(rows) == 1 else [self._append_all([row])[0] for row in rows]
         except StoreError as error:
             return [error] * len(rows)
-        except Exception as error:  # noqa: BLE001 - the thread must outlive whatever an engine raises
+        except Exception as error:  # noqa: BLE001 - the worker must outlive whatever an engine raises
             return [StoreError(f"the store failed: {type(error).__name__}: {error}")] * len(rows)
 
     async def run(self) -> None:
         """Commit what comes, until closed and empty. Can't be cancelled: what is queued will be on disk."""
-        self._loop = asyncio.get_running_loop()
-        threading.Thread(target=self._commit, args=[self._loop], name="syncd-commits", daemon=True).start()
+        self._worker = self._make_worker()
         self._begin()
         with anyio.CancelScope(shield=True):
             await self._ended.wait()
-        self._work.put(None)
+        self._worker.close()
 
     def close(self) -> None:
         """Let ``run`` end when the queue is empty."""

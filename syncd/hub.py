@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -23,6 +23,7 @@ from syncd.rooms import Rooms
 from syncd.socket import Socket
 from syncd.strangers import Strangers
 from syncd.wire import ABNORMAL, Wire
+from syncd.worker import ThreadWorker, Worker
 
 SWEEP_S = 5.0
 """How often presence expires, laggards are looked at and empty rooms are closed."""
@@ -32,7 +33,13 @@ class Hub:
     """What serves one store; see ``running``."""
 
     def __init__(
-        self, store: Store, gate: Gate, *, limits: Limits | None = None, sweep_s: float = SWEEP_S
+        self,
+        store: Store,
+        gate: Gate,
+        *,
+        limits: Limits | None = None,
+        sweep_s: float = SWEEP_S,
+        make_worker: Callable[[], Worker] = ThreadWorker,
     ) -> None:
         """
         Make a hub that does not run.
@@ -42,12 +49,13 @@ class Hub:
             gate: Decides who gets in.
             limits: What one client may cost.
             sweep_s: How often what is over is looked for.
+            make_worker: Makes what writes to the log beside the event loop.
         """
         self.store = store
         self.gate = gate
         self.limits = limits or Limits()
         self.counters = Counters()
-        self.commits: GroupCommit[Slot] = GroupCommit(store.append_many)
+        self.commits: GroupCommit[Slot] = GroupCommit(store.append_many, make_worker)
         self.follower = Follower(store)
         self.rooms = Rooms(
             store,
