@@ -26,6 +26,20 @@ FORBIDDEN = 4403
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
+_PREFLIGHT = [
+    (b"access-control-allow-methods", b"GET, POST, PUT, DELETE"),
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, if-none-match, if-range, last-event-id, range",
+    ),
+    (b"access-control-max-age", b"600"),
+]
+# Else a page may read the body, but of the headers only the few that CORS lets by.
+_EXPOSED = (
+    b"access-control-expose-headers",
+    b"accept-ranges, allow, content-range, etag, link, location, retry-after, www-authenticate",
+)
+
 
 def host_name(host: str) -> str | None:
     """Return the name in a ``Host`` header without its port, in small letters; nothing where it is odd."""
@@ -120,18 +134,13 @@ class Guard:
             (b"vary", b"Origin"),
         ]
         if scope["method"] == "OPTIONS" and "access-control-request-method" in Headers(scope=scope):
-            cors += [
-                (b"access-control-allow-methods", b"GET, POST, PUT, DELETE"),
-                (b"access-control-allow-headers", b"authorization, content-type, last-event-id"),
-                (b"access-control-max-age", b"600"),
-            ]
-            await send({"type": "http.response.start", "status": 204, "headers": cors})
+            await send({"type": "http.response.start", "status": 204, "headers": [*cors, *_PREFLIGHT]})
             await send({"type": "http.response.body", "body": b""})
             return
 
         async def with_cors(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *cors]}
+                message = {**message, "headers": [*message.get("headers", []), *cors, _EXPOSED]}
             await send(message)
 
         await self._app(scope, receive, with_cors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
 import anyio
@@ -20,11 +20,13 @@ TOKEN = "let me in"
 
 
 @asynccontextmanager
-async def serving(store: Store, port: int = 0, *, limits: Limits | None = None) -> AsyncIterator[str]:
+async def serving(
+    store: Store, port: int = 0, *, limits: Limits | None = None, origins: Collection[str] = ()
+) -> AsyncIterator[str]:
     """Serve a store; yields the URL."""
     with socket.create_server(("127.0.0.1", port)) as listener:
         hub = Hub(store, TokenGate(TOKEN), limits=limits, sweep_s=0.05)
-        async with hub.running(), Server(create_app(hub), hub.limits).serving(listener):
+        async with hub.running(), Server(create_app(hub, origins=origins), hub.limits).serving(listener):
             yield url_of(listener)
 
 

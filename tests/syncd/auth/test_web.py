@@ -10,6 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from crdt_conv import Store
+from syncd.api.table import OPERATIONS
 from syncd.auth.web import check_host, check_origin
 from tests.syncd.servers import TOKEN, serving
 
@@ -96,3 +97,27 @@ async def test_a_page_of_another_origin_can_t_ask(tmp_path: Path) -> None:
                 assert (await client.get(path, headers=headers | odd)).status_code == status
             asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
             assert (await client.options(path, headers=asked)).status_code == 403
+
+
+async def test_a_page_of_an_allowed_origin_reads_every_header_that_the_api_describes(tmp_path: Path) -> None:
+    """Answers and problems name it and what it may read; its preflight says what it may send."""
+    page = {"Origin": "https://chat.example"}
+    described = {
+        name.lower()
+        for operation in OPERATIONS
+        for answer in operation.answers.values()
+        for name in answer.headers
+    }
+    with Store(tmp_path / "chats.db") as store:
+        async with (
+            serving(store, origins=["https://chat.example"]) as url,
+            httpx.AsyncClient(base_url=url, headers=page) as client,
+        ):
+            for path in ("/api/conversations", "/openapi.json"):
+                answer = await client.get(path)
+                assert answer.headers["access-control-allow-origin"] == page["Origin"]
+                exposed = set(answer.headers["access-control-expose-headers"].split(", "))
+                assert described | {"retry-after", "www-authenticate"} <= exposed
+            asked = await client.options(path, headers={"Access-Control-Request-Method": "PUT"})
+            assert "PUT" in asked.headers["access-control-allow-methods"]
+            assert "range" in asked.headers["access-control-allow-headers"]
