@@ -12,8 +12,8 @@ from syncd.protocol import (
     DiffRequested,
     Event,
     RemoteProtocolError,
-    ServerSession,
     UpdateReceived,
+    read_events,
 )
 from syncd.protocol.frames import Denied, encode_frame
 from syncd.protocol.refusals import Refusal, Status
@@ -55,7 +55,6 @@ class SoloReader:
 
     def __init__(self, member: SoloMember) -> None:
         self._member = member
-        self._session = ServerSession()
 
     def receive(self, data: bytes) -> None:
         """Handle a frame; one that can't be closes its sender, and only that."""
@@ -63,7 +62,7 @@ class SoloReader:
         if not member.socket.admits(len(data)):
             return
         try:
-            for event in self._session.receive(data):
+            for event in read_events(data):
                 self._handle(event)
         except (RemoteProtocolError, MalformedUpdate) as error:
             self._refuse(str(error))

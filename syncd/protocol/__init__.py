@@ -12,25 +12,22 @@ from syncd.protocol.events import (
     Synced,
     UpdateReceived,
 )
-from syncd.protocol.frames import Denied
-from syncd.protocol.session import ClientSession, ServerSession
+from syncd.protocol.incoming import read_events
 
 __all__ = [
     "Acknowledged",
     "AwarenessQueried",
     "AwarenessReceived",
     "AwarenessStates",
-    "ClientSession",
     "CloseCode",
-    "Denied",
     "DiffRequested",
     "Event",
     "LocalProtocolError",
     "MalformedFrame",
     "ProtocolError",
     "RemoteProtocolError",
-    "ServerSession",
     "Synced",
     "UpdateReceived",
     "is_final",
+    "read_events",
 ]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from syncd.protocol.frames import Denied
-
 
 @dataclass(frozen=True, slots=True)
 class DiffRequested:
@@ -51,6 +49,5 @@ class Acknowledged:
     upto: int
 
 
-Event: TypeAlias = (
-    DiffRequested | UpdateReceived | AwarenessReceived | AwarenessQueried | Synced | Acknowledged | Denied
-)
+Event: TypeAlias = DiffRequested | UpdateReceived | AwarenessReceived | AwarenessQueried
+"""What a client says in the dialect of one document."""

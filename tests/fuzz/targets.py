@@ -10,7 +10,7 @@ from crdt_conv import MalformedUpdate, Store
 from crdt_conv.document import Document
 from crdt_conv.encoded import EncodedDocument
 from crdt_conv.updates import check_update, covers, lacking, merge_updates, read_deletes, read_state_vector
-from syncd.protocol import AwarenessStates, ClientSession, ProtocolError, RemoteProtocolError, ServerSession
+from syncd.protocol import AwarenessStates, ProtocolError, RemoteProtocolError, read_events
 from syncd.protocol.awareness import decode_awareness
 from syncd.protocol.frames import decode_frame, decode_frames, encode_frame
 from syncd.protocol.hocuspocus.client import DocumentSession
@@ -50,16 +50,6 @@ def frames(data: bytes) -> None:
     assert b"".join(map(encode_frame, read)) == data
     if len(read) == 1:
         assert decode_frame(data) == read[0]
-
-
-def sessions(data: bytes) -> None:
-    """Both ends of the y-websocket dialect."""
-    client = ClientSession()
-    client.open(b"\0")
-    client.diff(examples.UPDATES[0], 1)
-    client.update(examples.UPDATES[1], 2)
-    client.receive(data)
-    ServerSession().receive(data)
 
 
 def awareness(data: bytes) -> None:
@@ -164,7 +154,7 @@ TARGETS = {
     for target in (
         Target("lib0", numbers, WIRE, examples.PRIMITIVES),
         Target("frames", frames, WIRE, examples.FRAMES),
-        Target("sessions", sessions, WIRE, examples.FRAMES),
+        Target("events", read_events, WIRE, examples.FRAMES),
         Target("awareness", awareness, WIRE, examples.PRESENCE),
         Target("hocuspocus-server", collab, WIRE, examples.FROM_CLIENTS),
         Target("hocuspocus-client", collab_client, WIRE, examples.FROM_SERVERS),

@@ -1,5 +1,5 @@
 """
-Sessions wired to each other by a network that cuts anywhere.
+Both ends of the Hocuspocus dialect, wired to each other by a network that cuts anywhere.
 
 The document is the least that is one: a set of numbers. Its state vector lists them;
 an update lists some, and ends in the empty set of deletes. The oracle is the set that
@@ -16,8 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.protocol import Acknowledged, ClientSession, DiffRequested, Event, ServerSession, UpdateReceived
+from syncd.protocol import Acknowledged, DiffRequested, UpdateReceived
+from syncd.protocol.hocuspocus import client, server
+from syncd.protocol.hocuspocus.codec import Addressed, Sync, SyncStatus, decode, encode
 from syncd.protocol.lib0 import Reader, encode_var_uint
+from syncd.protocol.ysync import SyncStep1, SyncStep2, Update
 
 CLIENTS = 2
 
@@ -43,9 +46,14 @@ class Wire:
     """One socket: what is on its way, and the two sessions."""
 
     def __init__(self) -> None:
-        self.client, self.server = ClientSession(), ServerSession()
+        self.client, self.server = client.DocumentSession("c"), server.CollabSession()
+        self.is_asking = self.is_in = False
         self.up: deque[bytes] = deque()
         self.down: deque[bytes] = deque()
+
+    def say(self, body: Sync | SyncStatus) -> None:
+        """Send something from the server."""
+        self.down.append(encode("c", body, is_server=True))
 
 
 class Replica:
@@ -77,8 +85,18 @@ class World:
         replica = self.replicas[who]
         if replica.wire is None:
             wire = replica.wire = Wire()
-            wire.up.append(wire.client.open(encode_set(replica.log)))
-            wire.down.extend(wire.server.open(encode_set(self.disk)))
+            wire.up.extend(wire.client.open("token", encode_set(replica.log)))
+
+    def admit(self, who: int) -> None:
+        """Let a client in that has shown its token, and hear what it said meanwhile."""
+        wire = self.replicas[who].wire
+        if wire is not None and wire.is_asking:
+            wire.is_asking, wire.is_in = False, True
+            frame, waiting = wire.server.admit("c", is_read_only=False)
+            wire.down.append(frame)
+            wire.say(Sync(SyncStep1(encode_set(self.disk))))
+            for told in waiting:
+                self.serve(wire, told)
 
     def cut(self, who: int) -> None:
         """Lose the socket and all that is on its way; what the server has queued it still commits."""
@@ -110,38 +128,39 @@ class World:
         """Deliver a frame to the client."""
         replica = self.replicas[who]
         if replica.wire is not None and replica.wire.down:
-            for event in replica.wire.client.receive(replica.wire.down.popleft()):
+            frame = decode(replica.wire.down.popleft(), is_server=True)
+            assert isinstance(frame, Addressed)
+            for event in replica.wire.client.receive(frame.body):
                 self.handle(replica, replica.wire, event)
 
     def commit(self, _who: int = 0) -> None:
-        """Write the oldest update in the queue to disk, then relay it, to its sender too."""
+        """Write the oldest update in the queue to disk; then answer its sender, and tell the others."""
         if self.queue:
-            _, update = self.queue.popleft()
+            sender, update = self.queue.popleft()
             self.disk |= decode_set(update)
+            sender.say(SyncStatus(is_stored=True))
             for wire in self.wires:
-                wire.down.append(wire.server.update(update))
+                if wire.is_in and wire is not sender:
+                    wire.say(Sync(Update(update)))
 
     # How either end behaves
 
-    def serve(self, wire: Wire, event: Event) -> None:
+    def serve(self, wire: Wire, event: server.Event) -> None:
         """Do what a room does."""
         match event:
-            case DiffRequested(state_vector):
-                wire.down.append(wire.server.diff(encode_update(self.disk - decode_set(state_vector))))
-            case UpdateReceived(update) if decode_set(update) <= self.disk:
-                wire.down.append(wire.server.update(update))
-            case UpdateReceived(update):
+            case server.TokenReceived():
+                wire.is_asking = True
+            case server.Told(_, DiffRequested(state_vector)):
+                wire.say(Sync(SyncStep2(encode_update(self.disk - decode_set(state_vector)))))
+            case server.Told(_, UpdateReceived(update)):
                 self.queue.append((wire, update))
 
-    def handle(self, replica: Replica, wire: Wire, event: Event) -> None:
+    def handle(self, replica: Replica, wire: Wire, event: client.Event) -> None:
         """Do what a link does, and hold every acknowledgement against the disk."""
         match event:
             case DiffRequested(state_vector):
                 missing = set(replica.log) - decode_set(state_vector)
-                frame, following = wire.client.diff(encode_update(missing), len(replica.log))
-                wire.up.append(frame)
-                for one in following:
-                    self.handle(replica, wire, one)
+                wire.up.append(wire.client.diff(encode_update(missing), len(replica.log)))
             case UpdateReceived(update):
                 replica.log.extend(sorted(decode_set(update) - set(replica.log)))
             case Acknowledged(upto):
@@ -152,9 +171,10 @@ class World:
         """Connect everybody, and let everything arrive."""
         for who in range(CLIENTS):
             self.join(who)
-        while self.queue or any(wire.up or wire.down for wire in self.wires):
+        while self.queue or any(wire.up or wire.down or wire.is_asking for wire in self.wires):
             self.commit()
             for who in range(CLIENTS):
+                self.admit(who)
                 self.up(who)
                 self.down(who)
 
@@ -164,10 +184,10 @@ class World:
             assert set(replica.log) == self.disk
             assert replica.wire is not None
             assert replica.wire.client.is_in_sync
-            assert replica.wire.client.unacknowledged == 0
+            assert replica.wire.client.unanswered == 0
 
 
-HAPPENINGS = ["join", "cut", "crash", "write", "write", "up", "up", "down", "down", "commit"]
+HAPPENINGS = ["join", "cut", "crash", "write", "write", "admit", "up", "up", "down", "down", "commit"]
 STEPS = st.tuples(st.sampled_from(HAPPENINGS), st.integers(0, CLIENTS - 1))
 
 
@@ -187,7 +207,7 @@ def typed(world: World, seed: int, steps: int) -> None:
     world.join(0)
     world.join(1)
     for _ in range(steps):
-        getattr(world, random.choice(["write", "up", "up", "down", "down", "commit"]))(
+        getattr(world, random.choice(["write", "admit", "up", "up", "down", "down", "commit"]))(
             random.randrange(CLIENTS)
         )
 
