@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crdt_conv import MAIN, Conversation, ConversationInfo, Message
+from crdt_conv.store.compaction import Compaction
 
 
 def message_json(conversation: Conversation, message: Message) -> dict[str, Any]:
@@ -46,3 +47,9 @@ def branch_json(conversation: Conversation, name: str) -> dict[str, Any]:
     branch = conversation.branch(name)
     heads = [head.id for head in conversation.heads(name)]
     return {"name": name, "title": branch.title, "archived": branch.is_archived, "heads": heads}
+
+
+def compaction_json(done: Compaction) -> dict[str, Any]:
+    """Return what became of a conversation's log, in bytes; ``reason`` says why nothing did."""
+    before, after = (size.snapshot + size.updates for size in (done.before, done.after))
+    return {"id": done.conversation, "before": before, "after": after, "reason": done.reason}

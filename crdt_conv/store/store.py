@@ -7,7 +7,7 @@ process sees the same replica. What it does for them unasked is ``keeper``'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,7 @@ from crdt_conv.ids import ConversationId, new_id, now_ms
 from crdt_conv.message import Author
 from crdt_conv.store.blobs import collect_blobs
 from crdt_conv.store.compaction import Compaction
-from crdt_conv.store.damage import Damage
+from crdt_conv.store.damage import Damage, Progress
 from crdt_conv.store.family import family_of, same_redactions
 from crdt_conv.store.keeper import Keeper, erase_key
 from crdt_conv.store.lock import WriterLock
@@ -317,20 +317,32 @@ class Store(Keeper):
         Raises:
             StoreError: The file can't be read or written.
         """
+        for done, total in self.reindexing():
+            if progress is not None:
+                progress(done, total)
+
+    def reindexing(self) -> Iterator[tuple[int, int]]:
+        """
+        Do what ``reindex`` does, a conversation behind each step: how many are done, of how many.
+
+        Raises:
+            StoreError: The file can't be read or written.
+        """
         self.flush()
         index = self.index()
         behind = index.behind() if index is not None else []
         for done, conversation in enumerate(behind):
-            if progress is not None:
-                progress(done, len(behind))
-            if conversation not in self._unapplied:
+            yield done, len(behind)
+            if conversation not in self._unapplied and not self.engine.is_deleted(conversation):
                 replica = self.join(conversation)
                 replica.index  # noqa: B018 - read, so that there is one to save
                 replica.save_index()
 
     # Upkeep
 
-    def compact(self, conversation_id: str | None = None) -> Sequence[Compaction]:
+    def compact(
+        self, conversation_id: str | None = None, progress: Progress | None = None
+    ) -> Sequence[Compaction]:
         """
         Replace logs by snapshots, remove blobs that nothing refers to, and erase what was redacted.
 
@@ -339,6 +351,8 @@ class Store(Keeper):
 
         Args:
             conversation_id: Only this one's log.
+            progress: Is told how many conversations are done, of how many; what it raises ends the work
+                between two of them.
 
         Returns:
             For each conversation what became of its log, with the reason where nothing did.
@@ -350,10 +364,25 @@ class Store(Keeper):
         if conversation_id is not None:
             self._check_has(conversation_id)
         self._check_writable()
-        self._compactor.wait()
         self.reindex()
+        return self.compact_logs(conversation_id, progress)
+
+    def compact_logs(
+        self, conversation_id: str | None = None, progress: Progress | None = None
+    ) -> Sequence[Compaction]:
+        """
+        Do what ``compact`` does behind ``reindex``; may run in any thread, while this store is used.
+
+        Raises:
+            StoreError: As ``compact``.
+        """
+        self._compactor.wait()
         chosen = [info.id for info in self.list() if conversation_id in {None, info.id}]
-        done = [self._compact(conversation) for conversation in chosen]
+        done: list[Compaction] = []
+        for conversation in chosen:
+            if progress is not None:
+                progress(len(done), len(chosen))
+            done.append(self._compact(conversation))
         for deleted in self.engine.tombstones():
             self._compact(deleted)
         collect_blobs(self.engine, at_ms=now_ms())

@@ -24,6 +24,7 @@ Handler: TypeAlias = "Callable[[Call], Awaitable[ASGIApp]]"
 JSON: Final = "application/json"
 OCTETS: Final = "application/octet-stream"
 EVENTS: Final = "text/event-stream"
+LINES: Final = "application/jsonl"
 JSON_BYTES: Final = 1024 * 1024
 """How long a JSON body may be, where nothing else is said."""
 

@@ -185,5 +185,26 @@ COMPONENTS: Final[Mapping[str, Any]] = {
         }
     ),
     "SearchResults": _object({"results": _list(ref("Found")), "next": CURSOR}),
+    "Compaction": {
+        "anyOf": [
+            _object({"done": {"type": "integer"}, "total": {"type": "integer"}}),
+            _object(
+                {
+                    "conversations": _list(
+                        _object(
+                            {
+                                "id": ID,
+                                "before": {"type": "integer", "description": "In bytes."},
+                                "after": {"type": "integer", "description": "In bytes."},
+                                "reason": {**TEXT, "description": "Why nothing was done; empty else."},
+                            }
+                        )
+                    )
+                }
+            ),
+            _object({"problem": _object({"status": {"type": "integer"}, "detail": TEXT})}),
+        ],
+        "description": "A line: how many conversations are done; or, last, what became of each, or why not.",
+    },
     "Blob": _object({"sha256": DIGEST, "size": {"type": "integer", "minimum": 0}}),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from syncd.api import blobs, conversations, events, messages, runs, search, updates
+from syncd.api import admin, blobs, conversations, events, messages, runs, search, updates
 
 OPERATIONS: Final = (
     *conversations.OPERATIONS,
@@ -14,4 +14,5 @@ OPERATIONS: Final = (
     *updates.OPERATIONS,
     *blobs.OPERATIONS,
     *search.OPERATIONS,
+    *admin.OPERATIONS,
 )

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from syncd.cli import access, status
+from syncd.cli import access, status, upkeep
 from syncd.cli.common import (
     DbOption,
     JsonOption,
@@ -129,6 +129,7 @@ def _print_ready(ready: Ready, db: Path) -> None:
 
 app.add_typer(access.app)
 app.add_typer(status.app)
+app.add_typer(upkeep.app)
 
 
 def main() -> NoReturn:

@@ -38,6 +38,7 @@ NEEDS: list[tuple[str, str, Any, Right | None]] = [
     ("PUT", BLOB, None, Right.WRITE),
     ("GET", BLOB, None, Right.READ),
     ("GET", "/api/search?q=x", None, None),
+    ("POST", "/api/admin/compact", None, Right.ADMIN),
 ]
 IMPLIED = {
     Right.READ: set(Right),
