@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
-from crdt_conv import MAIN, Conversation, ConversationInfo, Message
+from crdt_conv import MAIN, Conversation, ConversationInfo, HiddenField, Message
 from crdt_conv.store.compaction import Compaction
 
 
-def message_json(conversation: Conversation, message: Message) -> dict[str, Any]:
-    """Return one message with its digest."""
-    return message.as_json() | {"digest": conversation.digest(message.id).hex()}
+def message_json(conversation: Conversation, message: Message, *, hidden: bool = False) -> dict[str, Any]:
+    """Return one message with its digest, and with its hidden fields where they are asked for."""
+    shown = message.as_json() | {"digest": conversation.digest(message.id).hex()}
+    if hidden:
+        shown["hidden"] = [hidden_json(field) for field in conversation.hidden(message.id)]
+    return shown
 
 
-def conversation_json(conversation: Conversation, branch: str = MAIN) -> dict[str, Any]:
+def hidden_json(field: HiddenField) -> dict[str, Any]:
+    """Return a hidden field: JSON as ``data``, bytes as ``data_base64``, neither where a blob is missing."""
+    values = {name: getattr(field, name) for name in field.__slots__}
+    if isinstance(field.data, bytes):
+        values["data_base64"] = base64.b64encode(field.data).decode()
+        del values["data"]
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def conversation_json(
+    conversation: Conversation, branch: str = MAIN, *, hidden: bool = False
+) -> dict[str, Any]:
     """
-    Return the log of a branch.
+    Return the log of a branch; with the hidden fields of its messages where they are asked for.
 
     Raises:
         UnknownBranch: There is none of this name.
@@ -28,7 +43,7 @@ def conversation_json(conversation: Conversation, branch: str = MAIN) -> dict[st
         "heads": [head.id for head in log.heads],
         "diverged": log.is_diverged,
         "digest": log.digest.hex(),
-        "messages": [message_json(conversation, message) for message in log.messages],
+        "messages": [message_json(conversation, message, hidden=hidden) for message in log.messages],
     }
 
 

@@ -230,7 +230,10 @@ async def _next(stream: AsyncIterator[bytes]) -> bytes | None:
 
 
 def _read(parameter: Parameter, given: str) -> Any:
-    if parameter.schema.get("type") != "integer":
+    kind = parameter.schema.get("type")
+    if kind == "boolean":
+        return {"true": True, "1": True, "false": False, "0": False}.get(given, given)
+    if kind != "integer":
         return given
     # Not int() alone: that takes spaces, signs, and digits of every script.
     return int(given) if given.isascii() and given.isdecimal() and len(given) < 16 else given

@@ -17,6 +17,9 @@ from syncd.auth import Right
 from syncd.view import conversation_json, info_json
 
 BRANCH_PARAMETER: Final = Parameter("branch", {**BRANCH, "default": MAIN}, "Which branch.")
+HIDDEN: Final = Parameter(
+    "hidden", {"type": "boolean", "default": False}, "Whether messages come with their hidden fields."
+)
 
 
 async def list_conversations(call: Call) -> Response:
@@ -49,8 +52,8 @@ async def create_conversation(call: Call) -> Response:
 
 async def show_conversation(call: Call) -> Response:
     """Show the log of a branch."""
-    branch = call.query("branch") or MAIN
-    return JsonResponse(conversation_json(call.conversation(), branch))
+    branch, hidden = call.query("branch") or MAIN, call.query("hidden") or False
+    return JsonResponse(conversation_json(call.conversation(), branch, hidden=hidden))
 
 
 async def delete_conversation(call: Call) -> Response:
@@ -91,7 +94,7 @@ OPERATIONS: Final = (
         show_conversation,
         Right.READ,
         {200: Answer("The log.", ref("Conversation"))},
-        parameters=(BRANCH_PARAMETER,),
+        parameters=(BRANCH_PARAMETER, HIDDEN),
     ),
     Operation(
         "deleteConversation",

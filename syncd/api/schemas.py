@@ -55,8 +55,8 @@ TARGET: Final = _strict(
 
 NEW_PART: Final = {
     **_object(
-        # A summary is never written down, and what nobody knows is for other programs to write.
-        {"type": {"type": "string", "enum": sorted(PART_TYPES - {"summary"})}},
+        # What nobody knows is for other programs to write.
+        {"type": {"type": "string", "enum": sorted(PART_TYPES)}},
         {
             "id": {"type": "string", "minLength": 1, "maxLength": 100},
             "text": TEXT,

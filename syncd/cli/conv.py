@@ -34,6 +34,8 @@ for command in (
     talk.chat,
     write.fork,
     write.merge,
+    write.redact,
+    look.verify,
     sync.sync,
     demo,
 ):

@@ -1,4 +1,4 @@
-"""``conv ls`` and ``conv show``: reading, beside whoever writes."""
+"""``conv ls``, ``conv show`` and ``conv verify``: reading, beside whoever writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from crdt_conv import MAIN, Conversation, Log, Message, StoreMissing
+from crdt_conv import MAIN, Conversation, HiddenField, Log, Message, StoreMissing
 from syncd.cli.common import DbOption, JsonOption, console, print_json
 from syncd.cli.graph import draw_graph
 from syncd.cli.workspace import find, reading
@@ -50,6 +50,9 @@ def show(
     db: DbOption,
     branch: BranchOption = MAIN,
     tree: Annotated[bool, typer.Option("--tree", help="Draw all branches as a graph.")] = False,
+    hidden: Annotated[
+        bool, typer.Option("--hidden", help="Show what providers sealed into messages, too.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """
@@ -60,19 +63,46 @@ def show(
     with reading(db) as store:
         conversation = store.open(find(store, conversation_id))
         if json:
-            print_json(conversation_json(conversation, branch))
+            print_json(conversation_json(conversation, branch, hidden=hidden))
         elif tree:
             console.print(draw_graph(conversation))
         else:
-            print_log(conversation, conversation.log(branch))
+            print_log(conversation, conversation.log(branch), hidden=hidden)
 
 
-def print_log(conversation: Conversation, log: Log) -> None:
-    """Print a log for people."""
+def verify(conversation_id: IdArgument, db: DbOption, json: JsonOption = False) -> None:
+    """
+    Look for what can't be read in a conversation; ends with 1 where something is not shown.
+
+    Example: conv verify 01J9
+    """
+    with reading(db) as store:
+        conversation = store.open(find(store, conversation_id))
+        problems = conversation.verify()
+        placed = len(conversation)
+    if json:
+        rows = [{"code": p.code, "root": p.root, "key": p.key, "text": p.text} for p in problems]
+        print_json({"id": conversation.id, "messages": placed, "problems": rows})
+    elif problems:
+        table = Table("problem", "where", "what", box=None, header_style="dim")
+        for problem in problems:
+            where = "/".join(filter(None, (problem.root, problem.key)))
+            table.add_row(problem.code, escape(where), escape(problem.text))
+        console.print(table)
+    else:
+        console.print(f"{placed} messages, nothing is wrong")
+    if any(problem.is_hiding for problem in problems):
+        raise typer.Exit(1)
+
+
+def print_log(conversation: Conversation, log: Log, *, hidden: bool = False) -> None:
+    """Print a log for people, with the hidden fields of its messages where they are asked for."""
     branches = ", ".join(conversation.branches)
     console.rule(f"[bold]{escape(conversation.title) or 'untitled'}[/]  [dim]{log.branch}[/]", align="left")
     for message in log.messages:
         print_message(message)
+        if hidden and message.hidden_count:
+            console.print(_hidden_table(conversation.hidden(message.id)))
     if log.is_diverged:
         console.print(f"[yellow]diverged: {len(log.heads)} heads; the next message joins them[/]")
     problems = conversation.problems()
@@ -92,6 +122,20 @@ def print_message(message: Message) -> None:
     console.print(f"[{style}]{escape(who)}[/]{status} [dim]{escape(message.branch)} {message.id}[/]")
     console.print(escape(message.text or ", ".join(part.type for part in message.parts)))
     console.print()
+
+
+def _hidden_table(fields: list[HiddenField]) -> Table:
+    table = Table("hidden", "of", "binding", "part", "bytes", box=None, header_style="dim", style="dim")
+    for field in fields:
+        size = (
+            str(len(field.data))
+            if isinstance(field.data, bytes | str)
+            else "not here"
+            if field.blob
+            else "JSON"
+        )
+        table.add_row(escape(field.kind), escape(field.space), field.binding, field.at or "", size)
+    return table
 
 
 def _when(ms: int) -> str:

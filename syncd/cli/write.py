@@ -1,4 +1,4 @@
-"""``conv new``, ``append``, ``fork`` and ``merge``: writing, with or without a daemon."""
+"""``conv new``, ``append``, ``fork``, ``merge`` and ``redact``: writing, with or without a daemon."""
 
 from __future__ import annotations
 
@@ -117,6 +117,45 @@ def merge(
                 console.print(f"{escape(into)} holds all of {escape(branch)} already")
             else:
                 console.print(message.id)
+
+    run_async(main)
+
+
+def redact(
+    conversation_id: IdArgument,
+    message: Annotated[
+        str, typer.Argument(metavar="MESSAGE", help="The message: its id, or how it begins or ends.")
+    ],
+    db: DbOption,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Don't ask; nobody is asked where standard input is no terminal."),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """
+    Take out what a message says and hides, on every device; there is no way back.
+
+    Its place in the conversation stays. Where this command holds the store itself, its bytes are
+    in no file when it ends; a daemon's next compaction does the same.
+
+    Example: conv redact 01J9 01J9ZX --yes
+    """
+
+    async def main() -> None:
+        async with writing(db) as workspace:
+            conversation = await workspace.open(conversation_id)
+            found = find_message(conversation, message)
+            if sys.stdin.isatty() and not (yes or json):
+                typer.confirm(f"Redact the message {found} for good?", abort=True, err=True)
+            redacted = conversation.redact(found)
+            await workspace.settle(conversation)
+            if not workspace.is_through_daemon:
+                workspace.store.compact(conversation.id)
+            if json:
+                print_json(message_json(conversation, redacted))
+            else:
+                console.print(f"{found} is redacted")
 
     run_async(main)
 

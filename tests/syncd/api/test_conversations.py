@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from crdt_conv import Store
+from crdt_conv import HiddenField, Store
 from syncd.auth import Right
 from syncd.view import conversation_json
 from tests.syncd.api.conftest import FakeGate
@@ -25,6 +25,25 @@ async def test_a_conversation_is_made_and_shown(http: httpx.AsyncClient, store: 
     shown = await http.get(f"/api/conversations/{conversation.id}")
     assert shown.json() == conversation_json(conversation)
     assert shown.json()["title"] == "Trip"
+
+
+async def test_hidden_fields_are_shown_where_asked_for(http: httpx.AsyncClient, store: Store) -> None:
+    """Bytes come as base64, JSON as it is; without being asked nothing of them is told."""
+    conversation = store.create()
+    sealed = [
+        HiddenField("anthropic", "anthropic", "signature", b"\x00\xff"),
+        HiddenField("openai", "openai", "item", {"id": "rs_1"}),
+    ]
+    conversation.append("assistant", "A tent.", hidden=sealed)
+    path = f"/api/conversations/{conversation.id}"
+    [message] = (await http.get(path, params={"hidden": "true"})).json()["messages"]
+    assert [field.get("data_base64", field.get("data")) for field in message["hidden"]] == [
+        "AP8=",
+        {"id": "rs_1"},
+    ]
+    [message] = (await http.get(path)).json()["messages"]
+    assert "hidden" not in message
+    assert (await http.get(path, params={"hidden": "maybe"})).status_code == 422
 
 
 async def test_making_one_needs_no_body(http: httpx.AsyncClient) -> None:

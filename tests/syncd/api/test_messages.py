@@ -72,7 +72,6 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("messages", {"role": "user", "text": 3}, "#/text"),
     ("messages", {"role": "user", "text": None}, "#/text"),
     ("messages", {"role": "user", "parts": []}, "#/parts"),
-    ("messages", {"role": "user", "parts": [{"type": "summary"}]}, "#/parts/0/type"),
     ("messages", {"role": "user", "parts": [{"type": "text", "text": 1}]}, "#/parts/0/text"),
     ("messages", {"role": "user", "parts": [{"text": "x"}]}, "#/parts/0/type"),
     ("messages", {"role": "user", "parts": [{"type": "opaque", "n": 2**60}]}, "#/parts/0"),

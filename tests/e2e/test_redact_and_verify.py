@@ -1,0 +1,64 @@
+"""``conv redact``, ``conv verify`` and what ``conv show`` tells of hidden fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crdt_conv import HiddenField, Store
+from tests.crdt_conv import handmade as by_hand
+from tests.e2e.programs import conv, conv_json, daemon
+
+SECRET = "the code is 8531"
+
+
+def bytes_of(db: Path) -> bytes:
+    """Return everything that a store keeps on disk."""
+    return b"".join(file.read_bytes() for file in db.parent.glob(f"{db.name}*") if file.is_file())
+
+
+def test_what_is_redacted_is_in_no_file(tmp_path: Path) -> None:
+    """The command says it is done when the bytes are gone."""
+    db = tmp_path / "chats.db"
+    trip = conv_json(db, "new")["id"]
+    said = conv_json(db, "append", trip, SECRET)
+    assert SECRET.encode() in bytes_of(db)
+    redacted = conv_json(db, "redact", trip, said["id"])
+    assert (redacted["status"], redacted["text"]) == ("redacted", "")
+    assert SECRET.encode() not in bytes_of(db)
+    assert "no message nobody" in conv(db, "redact", trip, "nobody", code=1)
+
+
+def test_redacting_through_a_daemon(tmp_path: Path) -> None:
+    """A message is redacted where a daemon holds the store, too."""
+    with daemon(tmp_path / "chats.db", "--no-executor") as server:
+        trip = conv_json(server.db, "new")["id"]
+        said = conv_json(server.db, "append", trip, SECRET)
+        conv(server.db, "redact", trip, said["id"][-6:])
+        [shown] = conv_json(server.db, "show", trip)["messages"]
+    assert (shown["status"], shown["parts"]) == ("redacted", [])
+
+
+def test_verify_tells_programs_and_people(tmp_path: Path) -> None:
+    """Nothing wrong ends with 0; what is not shown is named, and ends with 1."""
+    db = tmp_path / "chats.db"
+    with Store(db) as store:
+        conversation = store.create()
+        conversation.append("user", "hello")
+        assert "nothing is wrong" in conv(db, "verify", conversation.id)
+        conversation.receive(by_hand.entry(7, "bad", role=by_hand.NULL))
+        name = conversation.id
+    assert conv(db, "verify", name, code=1) == ""
+    assert conv(db, "show", name, "--json")
+
+
+def test_hidden_fields_are_shown_where_asked_for(tmp_path: Path) -> None:
+    """``--hidden`` adds them to JSON, and tells people what there is, not what is in it."""
+    db = tmp_path / "chats.db"
+    with Store(db) as store:
+        conversation = store.create()
+        sealed = HiddenField("anthropic", "anthropic", "signature", b"\x00\xff")
+        conversation.append("assistant", "A tent.", hidden=[sealed])
+    [message] = conv_json(db, "show", conversation.id, "--hidden")["messages"]
+    assert message["hidden"][0]["data_base64"] == "AP8="
+    assert "hidden" not in conv_json(db, "show", conversation.id)["messages"][0]
+    assert "signature" in conv(db, "show", conversation.id, "--hidden")
