@@ -7,8 +7,11 @@ Errors of adapters, grouped by what the caller does about them.
     ├── ModelUnavailable       ask the user: no such file, no such package, it does not load
     ├── NothingToAnswer        mend the request: the log has nothing to answer
     ├── RequestRefused         mend the request: the provider will never take these bytes
-    │   └── ContextOverflow    the log is longer than the model can read
+    │   ├── ContextOverflow    the log is longer than the model can read
+    │   ├── HandleLost         send everything: the provider has forgotten what it held
+    │   └── HiddenRefused      leave hidden fields out, once: they don't belong there
     ├── NotAuthorized          ask the user: the key
+    ├── QuotaExceeded          ask the user: the account has nothing left
     ├── ProviderUnavailable    try again: not reached, loading, overloaded
     ├── StreamBroken           try again as a new answer: cut off in its middle
     └── RunFailed              ask the user: the run is over, and has no whole answer
@@ -65,10 +68,37 @@ class ContextOverflow(RequestRefused):
         self.context_tokens = context_tokens
 
 
+class HandleLost(RequestRefused):
+    """A name of server-held state is good for nothing any more; the log is, sent whole."""
+
+    type = "handle_lost"
+
+
+class HiddenRefused(RequestRefused):
+    """
+    Hidden fields were refused: left out, or put back, the request may be taken.
+
+    ``reason`` is ``unverifiable`` (sealed elsewhere, or damaged), ``out_of_place`` (not
+    behind what it was made from) or ``required`` (missing).
+    """
+
+    type = "hidden_refused"
+
+    def __init__(self, message: str, *, status: int | None = None, reason: str = "unverifiable") -> None:
+        super().__init__(message, status=status)
+        self.reason = reason
+
+
 class NotAuthorized(AdapterError):
     """The provider wants another key."""
 
     type = "not_authorized"
+
+
+class QuotaExceeded(AdapterError):
+    """The account can pay for no more; waiting does not help."""
+
+    type = "quota_exceeded"
 
 
 class ProviderUnavailable(AdapterError):

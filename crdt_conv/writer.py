@@ -8,7 +8,7 @@ Every call is one durable update, so whoever streams collects tokens for 20 to
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -87,8 +87,39 @@ class MessageWriter:
 
     def add(self, part: Part) -> None:
         """Append a whole part, a tool call say."""
+        self.grow([part])
+
+    def grow(
+        self,
+        new: Sequence[Part] = (),
+        more: Mapping[str, str] | None = None,
+        values: Mapping[str, Mapping[str, Json]] | None = None,
+    ) -> None:
+        """
+        Append parts, and let parts that are there grow, as one update.
+
+        Args:
+            new: Appended as they stand.
+            more: Part id to what is appended to its text, or to a tool call's arguments.
+            values: Part id to keys that are set beside it, ``citations`` say.
+
+        Raises:
+            InvalidMessage: The message was redacted meanwhile; see ``is_redacted``.
+            StoreError: It could not be made durable.
+        """
         with self._conversation.writing() as document:
-            self._parts(document).append(shared(schema.part_map(part)))
+            parts = self._parts(document)
+            for part in new:
+                parts.append(shared(schema.part_map(part)))
+            if more or values:
+                places = {part.get("id"): part for part in parts if isinstance(part, Map)}
+                for part_id, text in (more or {}).items():
+                    growing = schema.growing_text(places[part_id])
+                    if growing is not None:
+                        growing += text
+                for part_id, keys in (values or {}).items():
+                    for key, value in keys.items():
+                        places[part_id][key] = value
 
     def finish(
         self,

@@ -8,7 +8,6 @@ lease writes; who lost it stops without a word, since the next owner speaks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Self
@@ -16,15 +15,14 @@ from typing import Self
 import anyio
 
 from adapters.errors import AdapterError
-from adapters.exchange import Adapter, Finished, Json, Operation, ReasoningDelta, Request, TextDelta
-from adapters.executor.batching import Batch
+from adapters.exchange import Adapter, Hidden, Json, Request
 from adapters.executor.leases import Lease, Leases
+from adapters.writing import AnswerWriter
 from crdt_conv import Author, Conversation, MessageWriter, Run
+from crdt_conv.ids import now_ms
 
 MAX_ATTEMPTS = 3
 FIRST_DELAY_S = 0.5
-
-_PART = {TextDelta: "text", ReasoningDelta: "reasoning"}
 
 
 @dataclass(slots=True)
@@ -33,7 +31,6 @@ class _Outcome:
 
     status: str
     error: AdapterError | None = None
-    finished: Finished | None = None
 
 
 class Fulfilment:
@@ -47,8 +44,7 @@ class Fulfilment:
         self._adapter = adapter
         self._leases = leases
         self._lease = lease
-        self._writer: MessageWriter | None = None
-        self._batch = Batch()
+        self._writer = AnswerWriter(conversation, self._begin)
         self._cancelled = anyio.CancelScope()
 
     def cancel(self) -> None:
@@ -84,17 +80,19 @@ class Fulfilment:
         attempts, delay_s = 1, FIRST_DELAY_S
         while True:
             try:
-                return _Outcome("complete", finished=await self._call(request))
+                await self._call(request)
+                return _Outcome("complete")
             except AdapterError as error:
                 # What was paid for and shown is not thrown away for another try.
-                if not error.is_retryable or self._writer is not None or attempts == MAX_ATTEMPTS:
+                if not error.is_retryable or self._writer.message is not None or attempts == MAX_ATTEMPTS:
                     raise
                 await anyio.sleep(error.retry_after_s or delay_s)
                 attempts, delay_s = attempts + 1, delay_s * 2
 
     def _materialize(self) -> Request:
         log = self._conversation.lin(*self._run.parents)
-        request, report = self._adapter.materialize(log, self._run.target)
+        hidden = Hidden.of(self._conversation, now_ms=now_ms())
+        request, report = self._adapter.materialize(log, self._run.target, (), hidden)
         sent = {
             **report.as_json(),
             "log": self._conversation.digest(*self._run.parents).hex(),
@@ -103,64 +101,50 @@ class Fulfilment:
         self._conversation.runs.update(self._run.id, sent=sent)
         return request
 
-    async def _call(self, request: Request) -> Finished:
-        ingest = self._adapter.ingest()
+    async def _call(self, request: Request) -> None:
+        ingest = self._adapter.ingest(request)
         async with aclosing(self._adapter.stream(request)) as events, _Flusher(self) as flusher:
             async for event in events:
-                self._take(ingest.feed(event), flusher.wake)
-        finished = [operation for operation in ingest.end() if isinstance(operation, Finished)]
-        self._begin()
-        return finished[-1]
+                self._writer.take(ingest.feed(event), anyio.current_time())
+                if self._writer.due_s is not None:
+                    self._writer.begin()
+                    flusher.wake()
+        self._writer.take(ingest.end(), anyio.current_time())
+        self._writer.begin()
 
     # Writing
 
-    def _take(self, operations: Sequence[Operation], wake: Callable[[], None]) -> None:
-        for operation in operations:
-            if isinstance(operation, TextDelta | ReasoningDelta):
-                self._begin()
-                self._batch.add(_PART[type(operation)], operation.text, anyio.current_time())
-                wake()
-
     def _begin(self) -> MessageWriter:
         """Begin the answer with its first token: a run that fails before has no message."""
-        if self._writer is None:
-            run, model = self._run, self._run.target.model or self._adapter.model
-            self._writer = self._conversation.stream(
-                branch=run.branch,
-                parents=run.parents,
-                author=Author("model", self._conversation.author.device, model),
-                run=run.id,
-                model=model,
-            )
-            self._conversation.runs.update(run.id, state="streaming", output=self._writer.message_id)
-        return self._writer
+        run, model = self._run, self._run.target.model or self._adapter.model
+        writer = self._conversation.stream(
+            branch=run.branch,
+            parents=run.parents,
+            author=Author("model", self._conversation.author.device, model),
+            run=run.id,
+            model=model,
+        )
+        self._conversation.runs.update(run.id, state="streaming", output=writer.message_id)
+        return writer
 
     def flush(self) -> None:
         """Write what has come."""
-        for part_type, text in self._batch.take():
-            writer = self._begin()
-            if writer.is_redacted:
-                # Taken out while it was being written: nobody is to pay for the rest.
-                self.cancel()
-                return
-            writer.write(text, part_type)
+        self._writer.flush()
+        if self._writer.is_redacted:
+            # Taken out while it was being written: nobody is to pay for the rest.
+            self.cancel()
 
     @property
     def due_s(self) -> float | None:
         """When the next flush is due."""
-        return self._batch.due_s
+        return self._writer.due_s
 
     def _settle(self, outcome: _Outcome) -> None:
-        self.flush()
-        finished = outcome.finished
-        if self._writer is not None and not self._writer.is_redacted:
-            has_text = bool(self._writer.message.parts)
-            status = "interrupted" if outcome.status == "failed" and has_text else outcome.status
-            self._writer.finish(
-                status,
-                usage=dict(finished.usage) if finished is not None else None,
-                stop_reason=finished.stop_reason if finished is not None else None,
-            )
+        self._writer.flush()
+        message = self._writer.message
+        has_parts = message is not None and bool(message.message.parts)
+        is_broken = outcome.status == "failed" and has_parts
+        self._writer.finish("interrupted" if is_broken else outcome.status)
         values: dict[str, Json] = {"state": outcome.status}
         if outcome.error is not None:
             values["error"] = {"type": outcome.error.type, "message": str(outcome.error)}

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from adapters.errors import ModelUnavailable
-from adapters.exchange import Report, Request
+from adapters.exchange import Hidden, Report, Request, Tool
 from adapters.llamacpp.client import LlamaClient
 from adapters.llamacpp.ingest import ChatIngest
 from adapters.llamacpp.materialize import materialize
@@ -86,11 +86,13 @@ class LlamaCpp:
         if failure is not None:
             self._is_wanted, self._is_answered = anyio.Event(), anyio.Event()
 
-    def materialize(self, log: Sequence[Message], target: Target) -> tuple[Request, Report]:
+    def materialize(
+        self, log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden
+    ) -> tuple[Request, Report]:
         """Turn a log into a request; see ``materialize.materialize``."""
-        return materialize(log, target)
+        return materialize(log, target, tools, hidden)
 
-    def ingest(self) -> ChatIngest:
+    def ingest(self, request: Request) -> ChatIngest:  # noqa: ARG002 - nothing is bound to it
         """Begin to read an answer."""
         return ChatIngest()
 
@@ -103,7 +105,7 @@ class LlamaCpp:
         """
         client = LlamaClient(*await self._address())
         try:
-            async with aclosing(client.stream(request.path, request.body)) as events:
+            async with aclosing(client.stream(request.path, request.body or {})) as events:
                 async for event in events:
                     yield event
         finally:

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 
 from adapters import AdapterError, Report, Request
+from adapters.exchange import Hidden, Tool
 from adapters.llamacpp.ingest import ChatIngest
 from adapters.llamacpp.materialize import materialize
 from crdt_conv import Message, Target
@@ -38,10 +39,12 @@ class ScriptedAdapter:
         self.release = anyio.Event()
         self.ended = 0
 
-    def materialize(self, log: Sequence[Message], target: Target) -> tuple[Request, Report]:
-        return materialize(log, target)
+    def materialize(
+        self, log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden
+    ) -> tuple[Request, Report]:
+        return materialize(log, target, tools, hidden)
 
-    def ingest(self) -> ChatIngest:
+    def ingest(self, request: Request) -> ChatIngest:
         return ChatIngest()
 
     async def serve(self) -> None:

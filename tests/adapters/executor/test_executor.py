@@ -64,7 +64,7 @@ async def test_what_was_sent_is_on_record(store: Store, conversation: Conversati
     async with Executor(store, [adapter]):
         run = await over(conversation, conversation.runs.request(Target("scripted", params={"odd": 1})))
     assert run.sent == {
-        "materializer": "llamacpp/1",
+        "materializer": "llamacpp/2",
         "messages": 1,
         "left_out": [{"about": "odd", "reason": "llama.cpp is not sent this parameter"}],
         "repairs": [],

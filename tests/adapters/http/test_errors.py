@@ -1,4 +1,4 @@
-"""The tables that turn foreign errors into ours."""
+"""The tables that turn foreign errors, and what providers say, into ours."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import pytest
 from adapters.errors import (
     AdapterError,
     ContextOverflow,
+    HandleLost,
+    HiddenRefused,
     NotAuthorized,
     ProviderUnavailable,
+    QuotaExceeded,
     RequestRefused,
     StreamBroken,
 )
-from adapters.llamacpp.client import error_of, map_error
+from adapters.http import error_in, error_of, map_error
 
 FOREIGN: dict[type[Exception], type[AdapterError]] = {
     httpx.CloseError: StreamBroken,
@@ -98,7 +101,7 @@ def test_answers_are_mapped(status: int, kind: str, expected: type[AdapterError]
     assert (type(ours), ours.status) == (expected, status)
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b"null", b'{"error": "text"}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b"null", b'{"error": []}', b"\xff"])
 def test_any_body_will_do(content: bytes) -> None:
     """What stands between us and the server may answer too."""
     ours = error_of(502, content)
@@ -159,3 +162,91 @@ def test_a_long_reason_is_cut() -> None:
     """One line, and not without end."""
     assert len(refusal("x" * 9000)) < 300
     assert "\n" not in refusal("one\ntwo")
+
+
+def openai(message: str = "", code: str = "") -> dict[str, Any]:
+    """Return the body of an error as OpenAI and its kin shape it."""
+    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
+
+
+def anthropic(kind: str, message: str = "", **details: str) -> dict[str, Any]:
+    """Return the body of an error as Anthropic shapes it."""
+    return {"type": "error", "error": {"type": kind, "message": message, "details": details}}
+
+
+BOUND = "messages.1.content.0: Invalid `signature`. The block is bound to a different conversation."
+UNMATCHED = "messages.3.content.0: Invalid `signature` in `thinking` block"
+MISSING = "The `reasoning_content` in the thinking mode must be passed back to the API."
+CORRUPTED = [{"error": {"code": 400, "message": "Corrupted thought signature.", "status": "x"}}]
+RESULTS = "An assistant message with 'tool_calls' must be followed by tool messages"
+ORPHAN = "Item 'rs_1' of type 'reasoning' was provided without its required following item."
+
+# Status, body, and what the caller is to do about it (facts, 11).
+SAID: list[tuple[int, Any, type[AdapterError]]] = [
+    (429, openai(code="insufficient_quota"), QuotaExceeded),
+    (429, openai(code="rate_limit_exceeded"), ProviderUnavailable),
+    (429, anthropic("rate_limit_error"), QuotaExceeded),
+    (402, anthropic("billing_error"), QuotaExceeded),
+    (529, anthropic("overloaded_error"), ProviderUnavailable),
+    (400, openai(code="context_length_exceeded"), ContextOverflow),
+    (413, anthropic("request_too_large"), ContextOverflow),
+    (400, anthropic("invalid_request_error", "prompt is too long: 9 tokens > 8 maximum"), ContextOverflow),
+    (400, openai(code="previous_response_not_found"), HandleLost),
+    (404, openai("Previous response with id 'resp_1' not found."), HandleLost),
+    (404, openai("Item with id 'rs_1' not found. Items are not persisted"), HandleLost),
+    (404, anthropic("not_found_error", error_code="thread_not_found"), HandleLost),
+    (400, openai(code="invalid_encrypted_content"), HiddenRefused),
+    (400, openai(ORPHAN), HiddenRefused),
+    (400, anthropic("invalid_request_error", BOUND), HiddenRefused),
+    (400, anthropic("invalid_request_error", UNMATCHED), HiddenRefused),
+    (400, openai(MISSING), HiddenRefused),
+    (400, CORRUPTED, HiddenRefused),
+    (400, openai(RESULTS), RequestRefused),
+    (404, {"error": "model 'x' not found"}, RequestRefused),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "body", "expected"), SAID)
+def test_every_provider_is_understood(status: int, body: Any, expected: type[AdapterError]) -> None:
+    """Each shape of error becomes the one that says what the caller does about it."""
+    assert type(error_of(status, json.dumps(body).encode(), headers={"date": "now"})) is expected
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"), [(BOUND, "out_of_place"), (UNMATCHED, "unverifiable"), (ORPHAN, "out_of_place")]
+)
+def test_a_refused_field_says_how(message: str, reason: str) -> None:
+    """What was sealed elsewhere is told from what stands in the wrong place."""
+    ours = error_of(400, json.dumps(openai(message)).encode())
+    assert isinstance(ours, HiddenRefused)
+    assert ours.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected", "wait_s"),
+    [
+        ({"retry-after": "7"}, ProviderUnavailable, 7.0),
+        ({"retry-after-ms": "250", "retry-after": "7"}, ProviderUnavailable, 0.25),
+        ({"x-should-retry": "false"}, RequestRefused, None),
+    ],
+)
+def test_headers_give_advice(
+    headers: dict[str, str], expected: type[AdapterError], wait_s: float | None
+) -> None:
+    """When to come back, in the finer of both headers; and whether to come back at all."""
+    ours = error_of(503, json.dumps(openai()).encode(), headers=headers)
+    assert (type(ours), ours.retry_after_s) == (expected, wait_s)
+
+
+def test_google_says_when_to_come_back() -> None:
+    """Its delay stands in the details."""
+    details = [{"@type": "RetryInfo", "retryDelay": "12.5s"}]
+    body = {"error": {"code": 429, "message": "m", "status": "RESOURCE_EXHAUSTED", "details": details}}
+    assert error_of(429, json.dumps(body).encode()).retry_after_s == 12.5
+
+
+def test_an_error_may_come_in_a_stream() -> None:
+    """After a status of 200 the type of the error says what it is; other events are none."""
+    ours = error_in(anthropic("overloaded_error", "Overloaded"))
+    assert (type(ours), ours.status if ours else None) == (ProviderUnavailable, 529)
+    assert error_in({"type": "ping"}) is None

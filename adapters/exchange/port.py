@@ -1,0 +1,110 @@
+"""The port: what the executor needs of an adapter, and what an adapter gets beside the log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from adapters.exchange.operations import Operation
+from adapters.exchange.request import Json, Report, Request
+from adapters.exchange.tools import Tool
+from crdt_conv import Conversation, HiddenField, Message, Target
+
+
+def _no_fields(_message_id: str) -> Sequence[HiddenField]:
+    return ()
+
+
+def _no_blob(_sha256: str) -> bytes | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """
+    What stands beside a log: hidden fields by message, and the bytes of blobs.
+
+    ``now_ms`` is the time against which fields expire. ``refused`` names key spaces
+    whose fields the provider has refused in this conversation: none of them is sent again.
+    """
+
+    fields: Callable[[str], Sequence[HiddenField]] = _no_fields
+    blob: Callable[[str], bytes | None] = _no_blob
+    now_ms: int = 0
+    refused: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, conversation: Conversation, *, now_ms: int, refused: frozenset[str] = frozenset()) -> Hidden:
+        """Return a conversation's."""
+        return cls(conversation.hidden, conversation.blob, now_ms, refused)
+
+    def of_message(self, message: Message) -> Sequence[HiddenField]:
+        """Return a message's fields, in the order of their parts."""
+        return self.fields(message.id) if message.hidden_count else ()
+
+
+class Ingest(Protocol):
+    """Turns the events of one answer into operations. Pure but for what it remembers."""
+
+    def feed(self, event: Mapping[str, Json]) -> Sequence[Operation]:
+        """
+        Take one event of the provider.
+
+        Raises:
+            AdapterError: The event is an error.
+        """
+
+    def end(self) -> Sequence[Operation]:
+        """
+        Take the end of the stream; the last operation is ``Finished``.
+
+        Raises:
+            StreamBroken: It came too early.
+        """
+
+
+class Adapter(Protocol):
+    """A provider, as the executor sees it."""
+
+    @property
+    def name(self) -> str:
+        """What ``Target.adapter`` calls it."""
+
+    @property
+    def model(self) -> str:
+        """The model it answers with, where a target leaves that open."""
+
+    @property
+    def at_once(self) -> int:
+        """How many answers it can give at the same time."""
+
+    def materialize(
+        self, log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden
+    ) -> tuple[Request, Report]:
+        """
+        Turn a log into a request. Pure.
+
+        Args:
+            log: What is to be answered, as ``lin`` returns it.
+            target: Which model, and with which parameters.
+            tools: What the run offers beside the tools in the log.
+            hidden: The log's hidden fields and blobs.
+
+        Raises:
+            NothingToAnswer: Nothing in it can be answered.
+        """
+
+    def ingest(self, request: Request) -> Ingest:
+        """Begin to read the answer to a request."""
+
+    def stream(self, request: Request) -> AsyncGenerator[Mapping[str, Json], None]:
+        """
+        Make the call, and yield the provider's events; closing it ends the call.
+
+        Raises:
+            AdapterError: The call failed.
+        """
+
+    async def serve(self) -> None:
+        """Keep what the calls need, a process say, until cancelled."""

@@ -1,0 +1,102 @@
+"""What goes out: the exact request, and the report that says what became of the log."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+Json: TypeAlias = Any
+
+SEPARATORS: Final = (",", ":")
+
+
+def encode_json(value: Json) -> bytes:
+    """Return a JSON value as every request is written: compact, keys in their order, UTF-8."""
+    # Half a surrogate pair is no text in UTF-8; escaped, every server reads it as it was.
+    return json.dumps(value, ensure_ascii=False, separators=SEPARATORS).encode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    The exact JSON for a provider, and where it goes.
+
+    ``path`` stands behind the adapter's base URL; ``headers`` are none that hold a
+    key. ``prefix`` is the digest of the conversation as it is sent, to which hidden
+    fields of the answer are bound (``adapters.prefix``). ``salt`` keeps anybody from
+    testing guesses at a redacted text with the digest that stays on record.
+    """
+
+    path: str
+    body: Mapping[str, Json] | None
+    method: str = "POST"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    prefix: str | None = None
+    salt: bytes = b""
+
+    @property
+    def content(self) -> bytes:
+        """The body's bytes, as they are sent."""
+        return b"" if self.body is None else encode_json(dict(self.body))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the salt and the body's bytes, in hex."""
+        return hashlib.sha256(self.salt + self.content).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One thing that was left out or mended, and why, in words for people. ``about`` is an id or a name."""
+
+    about: str
+    reason: str
+
+    def as_json(self) -> dict[str, str]:
+        """Return it as JSON."""
+        return {"about": self.about, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class SentField:
+    """A hidden field that went along: of which message and part, and what it is."""
+
+    message: str
+    at: str | None
+    kind: str
+    space: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """
+    What a request holds: how many messages of the log, what was left out, what was mended.
+
+    ``hidden`` are the hidden fields that went along; ``reused`` says what state of
+    the provider's is used: ``{"cache_points": 2}``, ``{"previous_response": id}``.
+    """
+
+    materializer: str
+    sent: int
+    left_out: tuple[Note, ...] = ()
+    repairs: tuple[Note, ...] = ()
+    hidden: tuple[SentField, ...] = ()
+    reused: Mapping[str, Json] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Json]:
+        """Return it as a run keeps it: of hidden fields sent, how many of each kind."""
+        shown: dict[str, Json] = {
+            "materializer": self.materializer,
+            "messages": self.sent,
+            "left_out": [note.as_json() for note in self.left_out],
+            "repairs": [note.as_json() for note in self.repairs],
+        }
+        if self.hidden:
+            shown["hidden"] = dict(sorted(Counter(sent.kind for sent in self.hidden).items()))
+        if self.reused:
+            shown["reused"] = dict(self.reused)
+        return shown

@@ -1,0 +1,24 @@
+"""
+The one normalization between a merged log and every adapter.
+
+What is done here is the same for the same log every time, and a log that goes on
+changes nothing of what was answered before, so that prefixes of requests stay equal.
+Every change is told in words.
+"""
+
+from adapters.normalize.media import not_sent
+from adapters.normalize.normalizer import Normalizer, normalize
+from adapters.normalize.offer import with_offered
+from adapters.normalize.turns import Block, Result, Turn, Turns, joined
+
+__all__ = [
+    "Block",
+    "Normalizer",
+    "Result",
+    "Turn",
+    "Turns",
+    "joined",
+    "normalize",
+    "not_sent",
+    "with_offered",
+]
