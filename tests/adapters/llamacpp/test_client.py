@@ -170,16 +170,16 @@ async def test_no_answer_is_an_error_and_not_bad_health() -> None:
 async def test_answers_of_another_shape_are_refused(answer: httpx.Response) -> None:
     """A program that is no llama-server is recognized, whatever it answers."""
     llama = client(lambda _: answer)
-    with pytest.raises(RequestRefused, match="no server of this kind"):
+    with pytest.raises(RequestRefused, match="no llama-server"):
         await llama.tokenize("x")
-    with pytest.raises(RequestRefused, match="no server of this kind"):
+    with pytest.raises(RequestRefused, match="no llama-server"):
         await llama.apply_template([])
 
 
 @pytest.mark.parametrize("slots", [{}, [{}], [1], None])
 async def test_slots_of_another_shape_are_refused(slots: Any) -> None:
     """Nor is a list taken for slots."""
-    with pytest.raises(RequestRefused, match="no server of this kind"):
+    with pytest.raises(RequestRefused, match="no llama-server"):
         await client(lambda _: httpx.Response(200, json=slots)).is_generating()
 
 
