@@ -23,7 +23,6 @@ def body_of(message: Message) -> Json:
         "usage": message.usage,
         "stop_reason": message.stop_reason,
         "nonce": message.nonce.hex(),
-        "source": list(message.source),
     }
     return {key: value for key, value in body.items() if value not in (None, [], "")}
 
@@ -43,7 +42,7 @@ def message_of(node: Node, body: Json) -> Message:
         nonce=bytes.fromhex(values.get("nonce", "")),
         hidden_count=node.hidden_count,
         blobs=node.blobs,
-        source=tuple(values.get("source", ())),
+        source=node.source,
     )
 
 

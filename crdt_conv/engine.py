@@ -125,10 +125,20 @@ class IndexStore(Protocol):
         """Return the end of a branch and its messages, where the index is as new as the log and has it."""
 
     def messages(self, conversation: ConversationId, places: Sequence[int]) -> list[Message]:
-        """Return the messages in some places, in their order."""
+        """
+        Return the messages in some places, in their order.
+
+        Raises:
+            IndexLost: They are not there.
+        """
 
     def write(self, conversation: ConversationId, change: IndexChange) -> None:
-        """Keep what changed."""
+        """
+        Keep what changed.
+
+        Raises:
+            IndexLost: The change is no whole one, and what it goes on from is not there.
+        """
 
     def behind(self) -> list[ConversationId]:
         """Return the conversations whose index is not as new as their log."""
@@ -140,7 +150,12 @@ class IndexStore(Protocol):
         """Return every blob that an indexed message refers to."""
 
     def clear(self) -> None:
-        """Empty all of it: it is made anew from the documents."""
+        """
+        Throw all of it away, however damaged it is; nothing else is touched.
+
+        Raises:
+            StoreCorrupt: More than the index is damaged, and nothing was done.
+        """
 
     def search(
         self, words: str, *, limit: int, conversation: ConversationId | None, marks: tuple[str, str]

@@ -20,6 +20,7 @@ Errors of the canonical state, grouped by what the caller does about them.
         ├── StoreReadOnly
         ├── StoreFull
         ├── StoreCorrupt
+        │   └── IndexLost          read from the log instead: it is derived, and made anew
         └── StoreTooNew            written by a later version
 
 Data stand in attributes; no text of an error holds a message's content.
@@ -128,6 +129,10 @@ class StoreFull(StoreError):
 
 class StoreCorrupt(StoreError):
     """The file is no SQLite database, or a page of it is damaged."""
+
+
+class IndexLost(StoreCorrupt):
+    """The stored index is not there, any more perhaps. It is derived: all of it can be read from the log."""
 
 
 class StoreTooNew(StoreError):

@@ -184,6 +184,11 @@ class Index:
         """Whether the stored index has a message's content as it stands."""
         return not self._is_whole and message_id not in self._unsaved
 
+    def unsave(self) -> None:
+        """Note that nothing is stored any more."""
+        self._is_whole = True
+        self._unsaved = set(self._places)
+
     def place(self, message_id: MessageId) -> int:
         """Return where the stored index has a message."""
         return self._places[message_id]

@@ -87,7 +87,7 @@ class Message:
     nonce: bytes = b""
     hidden_count: int = 0
     blobs: tuple[str, ...] = ()
-    source: tuple[str, ...] = ()
+    source: tuple[MessageId, ...] = ()
 
     @property
     def node(self) -> Node:
@@ -101,6 +101,7 @@ class Message:
             self.status,
             self.hidden_count,
             self.blobs,
+            self.source,
         )
 
     @property
@@ -174,7 +175,7 @@ def parse_message(message_id: str, raw: object) -> Message:
         "model": fields.optional("model", str),
         "usage": fields.optional("usage", dict),
         "stop_reason": fields.optional("stop_reason", str),
-        "source": tuple(fields.strings("source", [])),
+        "source": tuple(MessageId(original) for original in fields.strings("source", [])),
     }
     if is_redacted(fields):
         # Whatever else it holds, written by who had not heard of the redaction, is not shown.

@@ -11,7 +11,11 @@ Place: TypeAlias = tuple[str, tuple[MessageId, ...], str, int]
 
 
 class Node(NamedTuple):
-    """``created`` is in milliseconds; ``blobs`` are SHA-256 in hexadecimal digits."""
+    """
+    ``created`` is in milliseconds; ``blobs`` are SHA-256 in hexadecimal digits.
+
+    ``source`` names the messages that this one was copied from.
+    """
 
     id: MessageId
     role: str
@@ -21,6 +25,7 @@ class Node(NamedTuple):
     status: str
     hidden_count: int = 0
     blobs: tuple[str, ...] = ()
+    source: tuple[MessageId, ...] = ()
 
     @property
     def is_complete(self) -> bool:

@@ -22,7 +22,7 @@ from crdt_conv.document import Changes, Document, is_panic
 from crdt_conv.encoded import EncodedDocument
 from crdt_conv.encoding import Additions, MapOf
 from crdt_conv.engine import Listed, StoredIndex, Tail
-from crdt_conv.errors import ConversationDeleted, InvalidMessage, MalformedUpdate, StoreError
+from crdt_conv.errors import ConversationDeleted, IndexLost, InvalidMessage, MalformedUpdate, StoreError
 from crdt_conv.fields import Json
 from crdt_conv.graph import Graph
 from crdt_conv.ids import ConversationId, MessageId
@@ -145,7 +145,10 @@ class Replica:
         """Return messages whose content is not in memory, from the stored index or the document."""
         index, store = self.index, self._log.index()
         if store is not None and all(index.is_saved(message_id) for message_id in message_ids):
-            return store.messages(self.id, [index.place(message_id) for message_id in message_ids])
+            try:
+                return store.messages(self.id, [index.place(message_id) for message_id in message_ids])
+            except IndexLost:
+                index.unsave()
         # Where something is not stored the document is in memory: it was changed here.
         raw = self.document.read_entries("messages", message_ids)
         return [parse_message(key, raw[key]) for key in message_ids]
@@ -173,7 +176,11 @@ class Replica:
         store = self._log.index()
         if store is None or self._index is None or (self._document and self._document.is_pending):
             return
-        store.write(self.id, self._index.change(self._seq, self._tails()))
+        try:
+            store.write(self.id, self._index.change(self._seq, self._tails()))
+        except IndexLost:
+            self._index.unsave()
+            store.write(self.id, self._index.change(self._seq, self._tails()))
         self._index.saved()
 
     def _tails(self) -> Mapping[str, Tail]:

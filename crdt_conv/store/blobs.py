@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from crdt_conv.document import Document
-from crdt_conv.engine import Engine
+from crdt_conv.engine import Engine, IndexStore
 from crdt_conv.ids import ConversationId
 
 GRACE_MS: Final = 24 * 3600 * 1000
@@ -16,7 +16,7 @@ GRACE_MS: Final = 24 * 3600 * 1000
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
-def collect_blobs(engine: Engine, *, at_ms: int) -> int:
+def collect_blobs(engine: Engine, index: IndexStore | None, *, at_ms: int) -> int:
     """
     Remove blobs that nothing refers to and that are older than a day, or were let go by a redaction.
 
@@ -26,7 +26,6 @@ def collect_blobs(engine: Engine, *, at_ms: int) -> int:
     Raises:
         StoreError: The file can't be read or written.
     """
-    index = engine.index
     if index is None:
         used, unsure = set[str](), {info.id for info in engine.conversations()}
     else:

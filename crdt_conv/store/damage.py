@@ -22,14 +22,19 @@ class Damage:
 
     ``what`` is ``update``, ``snapshot`` or ``blob`` (canonical; the rest is saved by
     ``recover``), ``file`` (pages of it, also by ``recover``), ``list`` (the next new
-    title mends it), or ``index`` (derived: ``Store.clear_index`` and ``reindex`` make
-    it anew). ``key`` is a sequence number, a SHA-256, a message's id, or empty.
+    title mends it), or ``index`` (derived, and costs nothing: it is made anew where it
+    is met, and by ``Store.clear_index``). ``key`` is a sequence number, a SHA-256, a message's id, or empty.
     """
 
     what: str
     conversation: str | None
     key: str
     text: str
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether nothing is lost by it: it is made anew from what is not damaged."""
+        return self.what in {"index", "list"}
 
 
 def is_whole(crc: object, data: object) -> bool:

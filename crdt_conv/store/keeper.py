@@ -7,18 +7,22 @@ thread of their own when they have grown. All that is derived here may be lost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from crdt_conv.engine import Engine, IndexStore, Listed, LogSize, Row
 from crdt_conv.errors import StoreError, StoreReadOnly
 from crdt_conv.ids import ConversationId, now_ms
 from crdt_conv.store.blobs import collect_blobs
 from crdt_conv.store.compaction import Compaction, Compactor, compact_log, is_due
+from crdt_conv.store.damage import Damage
+from crdt_conv.store.healing import HealingIndex
 from crdt_conv.store.unapplied import Unapplied
 from crdt_conv.update_log import Indexed
+
+T = TypeVar("T")
 
 UNSAVED_MESSAGES: Final = 64
 """So many messages of a conversation change before its index is stored again."""
@@ -33,6 +37,8 @@ class Keeper:
         self.engine = engine
         self.path = path
         self._read_only = read_only
+        index = engine.index
+        self._index = HealingIndex(index, path, read_only=read_only) if index is not None else None
         self._compactor = Compactor(self._compact)
         # What the index of a conversation does not hold yet: updates in the log, and messages.
         self._unapplied = Unapplied()
@@ -52,7 +58,16 @@ class Keeper:
 
     def index(self) -> IndexStore | None:
         """Where indexes are kept, if they are."""
-        return self.engine.index
+        return self._index
+
+    @property
+    def healed(self) -> Sequence[Damage]:
+        """What was damaged and derived, and was thrown away since this store was opened."""
+        return tuple(self._index.healed) if self._index is not None else ()
+
+    def _healing(self, act: Callable[[], T]) -> T:
+        """Do something for which the engine may need the stored index, which may be damaged."""
+        return self._index.healing(act) if self._index is not None else act()
 
     def changed(self, replica: Indexed, seq: int) -> None:
         """Hear that a conversation's index holds an update now."""
@@ -60,10 +75,12 @@ class Keeper:
         if self._read_only or self.engine.index is None:
             return
         self._unsaved[replica.id] = replica
-        if replica.unsaved >= UNSAVED_MESSAGES:
-            self._save(replica)
-        elif len(self._unsaved) > UNSAVED_CONVERSATIONS:
-            self._save(next(iter(self._unsaved.values())))
+        # Derived: where the file can't take it, it is made anew when next opened.
+        with suppress(StoreError):
+            if replica.unsaved >= UNSAVED_MESSAGES:
+                self._save(replica)
+            elif len(self._unsaved) > UNSAVED_CONVERSATIONS:
+                self._save(next(iter(self._unsaved.values())))
 
     def append(
         self, conversation: ConversationId, update: bytes, origin: str | None, listed: Listed | None = None
@@ -203,7 +220,7 @@ class Keeper:
 
     def _compact(self, conversation: ConversationId) -> Compaction:
         """Compact one; may run in any thread."""
-        done = compact_log(self.engine, conversation)
+        done = self._healing(lambda: compact_log(self.engine, conversation))
         self._sizes.pop(conversation, None)
         if self.engine.setting(erase_key(conversation)) and self.engine.size(conversation).rows == 0:
             self._erase(conversation)
@@ -216,8 +233,8 @@ class Keeper:
             return
         # Of several deletions the first scrub is for all.
         due = [gone for gone in self.engine.tombstones() if self.engine.setting(erase_key(gone))]
-        collect_blobs(self.engine, at_ms=now_ms())
-        if not self.engine.scrub():
+        collect_blobs(self.engine, self.index(), at_ms=now_ms())
+        if not self._healing(self.engine.scrub):
             raise StoreError(
                 f"{self.path}: another process reads what is to be erased: stop it, and compact again"
             )

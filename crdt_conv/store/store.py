@@ -17,11 +17,11 @@ from weakref import WeakValueDictionary
 from crdt_conv import schema
 from crdt_conv.conversation import Conversation
 from crdt_conv.document import Document
-from crdt_conv.engine import ConversationInfo, Engine, Found, Listed
+from crdt_conv.engine import ConversationInfo, Engine, Found, IndexStore, Listed
 from crdt_conv.errors import (
     ConversationDeleted,
+    IndexLost,
     InvalidMessage,
-    StoreCorrupt,
     StoreError,
     UnknownConversation,
 )
@@ -233,20 +233,13 @@ class Store(Keeper):
         conversation = self.open(conversation_id)
         # Before, so that a crash in between forgets nothing that is to be erased.
         self.engine.set_setting(erase_key(conversation.id), "1")
-        self._delete(conversation.id, _blobs_of(conversation))
+        blobs = _blobs_of(conversation)
+        self._healing(lambda: self.engine.delete(conversation.id, at_ms=now_ms(), blobs=blobs))
         conversation.mark_deleted()
         self._live.pop(conversation.id, None)
         self._drop(conversation.id)
         self._compactor.add(conversation.id)
         self._deletions.tell(conversation.id)
-
-    def _delete(self, conversation: ConversationId, blobs: set[str]) -> None:
-        try:
-            self.engine.delete(conversation, at_ms=now_ms(), blobs=blobs)
-        except StoreCorrupt:
-            # A damaged index, which is derived, keeps nothing from being deleted.
-            self.clear_index()
-            self.engine.delete(conversation, at_ms=now_ms(), blobs=blobs)
 
     def subscribe_deleted(self, callback: Callable[[ConversationId], None]) -> Callable[[], None]:
         """Call ``callback``, which must not raise, for every deletion; returns the way to stop it."""
@@ -298,14 +291,20 @@ class Store(Keeper):
         index = self.index()
         if index is None:
             raise StoreError("this store keeps no index to search in")
+        chosen = ConversationId(conversation) if conversation is not None else None
+        try:
+            return self._search(index, words, limit, chosen, marks)
+        except IndexLost:
+            if self._read_only:
+                raise
+            return self._search(index, words, limit, chosen, marks)
+
+    def _search(
+        self, index: IndexStore, words: str, limit: int, chosen: ConversationId | None, marks: tuple[str, str]
+    ) -> Sequence[Found]:
         if not self._read_only:
             self.reindex()
-        return index.search(
-            words,
-            limit=limit,
-            conversation=ConversationId(conversation) if conversation is not None else None,
-            marks=marks,
-        )
+        return index.search(words, limit=limit, conversation=chosen, marks=marks)
 
     def reindex(self, progress: Callable[[int, int], None] | None = None) -> None:
         """
@@ -385,7 +384,7 @@ class Store(Keeper):
             done.append(self._compact(conversation))
         for deleted in self.engine.tombstones():
             self._compact(deleted)
-        collect_blobs(self.engine, at_ms=now_ms())
+        collect_blobs(self.engine, self.index(), at_ms=now_ms())
         if isinstance(self.engine, SqliteEngine):
             self.engine.connection.empty_log()
         return done
@@ -431,12 +430,7 @@ class Store(Keeper):
         self._check_writable()
         index = self.index()
         if index is not None:
-            self._compactor.wait()
             index.clear()
-            self._unsaved.clear()
-            for conversation in tuple(self._live.values()):
-                # What it takes for stored is not any more.
-                conversation._forget()  # noqa: SLF001 - read again from its log, like after a failed write
 
     def _follow_redactions(self, change: Change) -> None:
         """Carry redactions between a conversation and its forks, and have them erased."""

@@ -23,7 +23,8 @@ from crdt_conv.store.check import UNREADABLE, check_conversation
 from crdt_conv.store.damage import Damage, Progress, is_named, is_whole, update_damage
 from crdt_conv.store.sqlite.backup import moment
 from crdt_conv.store.sqlite.engine import SqliteEngine
-from crdt_conv.store.sqlite.index import PAGE, Execute
+from crdt_conv.store.sqlite.renewal import is_log_sound
+from crdt_conv.store.sqlite.rows import PAGE, Execute
 from crdt_conv.updates import check_update
 
 _WORDS: Final = "create virtual table if not exists temp.words using fts5vocab (main, found, instance)"
@@ -102,7 +103,9 @@ class _Check:
                 lines.extend(line for (line,) in execute("pragma integrity_check"))
         except StoreError:
             lines.append("SQLite's own check breaks off at a damaged page")
-        yield from (Damage("file", None, "", line) for line in lines if line != "ok")
+        wrong = [line for line in lines if line != "ok"]
+        what = "file" if wrong and not is_log_sound(self._engine.connection) else "index"
+        yield from (Damage(what, None, "", line) for line in wrong)
 
     # The log
 

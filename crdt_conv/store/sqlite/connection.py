@@ -231,6 +231,9 @@ def store_error(path: str | Path, error: sqlite3.Error) -> StoreError:
     if code is None and "decode to UTF-8" in str(error):
         # Python's own, and its text quotes what is in the column.
         code = sqlite3.SQLITE_CORRUPT
+    if "no such table" in str(error):
+        # Only one that was thrown away: all others are made with the file.
+        return StoreCorrupt(f"{path}: the stored index was thrown away: opened for writing, it is made anew")
     # The low byte is the primary code, the rest mostly says more of the same.
     kind, text = _BY_CODE.get(code or 0) or _BY_CODE.get((code or 0) & 0xFF, (StoreError, str(error)))
     return kind(f"{path}: {text}")

@@ -18,6 +18,7 @@ from crdt_conv.errors import ConversationDeleted, StoreCorrupt, StoreError
 from crdt_conv.ids import ConversationId, now_ms
 from crdt_conv.store.sqlite.connection import Connection
 from crdt_conv.store.sqlite.index import LAST_SEQ, SqliteIndex
+from crdt_conv.store.sqlite.renewal import make_again
 
 Execute = Callable[..., Any]
 
@@ -42,6 +43,8 @@ class SqliteEngine:
             StoreError: It can't be opened, read, written or understood.
         """
         self.connection = Connection(path, read_only=read_only)
+        if not read_only:
+            make_again(self.connection)
         self.index = SqliteIndex(self.connection)
         self._rows = self.connection.rows
         self._writing = self.connection.writing

@@ -5,63 +5,78 @@ One row a message holds what the graph knows of it; contents stand in *pages*:
 compressed JSON, ``{place: body}``, as many in one as were written together. A
 message that changes goes to a new page, and the old page keeps a dead copy until
 ``repack``, which compaction calls. The search index has no copy of the text.
-Everything here is derived and may be emptied.
+Everything here is derived and may be thrown away; what has not its checksum is
+``StoreCorrupt``, and never shown.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
-from crdt_conv.bodies import body_of, message_of, searchable
+from crdt_conv.bodies import searchable
 from crdt_conv.engine import Found, IndexChange, StoredIndex, Tail
-from crdt_conv.errors import StoreCorrupt
-from crdt_conv.fields import Json
-from crdt_conv.ids import ConversationId, MessageId
+from crdt_conv.errors import IndexLost
+from crdt_conv.ids import ConversationId
 from crdt_conv.message import Message
-from crdt_conv.node import Node
 from crdt_conv.store.sqlite.connection import Connection
+from crdt_conv.store.sqlite.renewal import throw_away
+from crdt_conv.store.sqlite.rows import (
+    ALL,
+    ON_PAGES,
+    PAGE,
+    SOME,
+    Execute,
+    Place,
+    batches,
+    check,
+    messages_of,
+    node_of,
+    readable,
+    row_of,
+    total_of,
+    write_page,
+)
 from crdt_conv.store.sqlite.search import highlighted, match_expression
 
-Execute = Callable[..., Any]
-Place = int
-Bodies = dict[str, Json]
-T = TypeVar("T")
-
-PAGE: Final = 256
-"""How many messages a page holds once it is packed."""
 MAX_SEQ: Final = 2**63 - 1
 LAST_SEQ: Final = (
     "select max((select coalesce(max(seq), 0) from updates where conversation = ?),"
     " (select coalesce(max(seq), 0) from snapshots where conversation = ?))"
 )
-# Whole statements, and no pieces put together: the columns in the order of _node.
 _CURRENT: Final = (
-    "select key, roots, quarantined, tails, seq from indexes where conversation = ?1 and seq ="
+    "select key, conversation, seq, roots, quarantined, tails, total, crc from indexes"
+    " where conversation = ?1 and seq ="
     " max((select coalesce(max(seq), 0) from updates where conversation = ?1 and seq < ?2),"
     " (select coalesce(max(seq), 0) from snapshots where conversation = ?1))"
 )
-_ALL: Final = (
-    "select place, id, role, parents, branch, created, status, hidden, blobs, content, page"
-    " from messages where key = ? order by place"
+_ANY: Final = (
+    "select key, conversation, seq, roots, quarantined, tails, total, crc from indexes where conversation = ?"
 )
-_SOME: Final = (
-    "select place, id, role, parents, branch, created, status, hidden, blobs, content, page"
-    " from messages where key = ? and place in (select value from json_each(?)) order by place"
-)
-_ON_PAGES: Final = (
-    "select place, id, role, parents, branch, created, status, hidden, blobs, content, page"
-    " from messages where key = ? and page in (select value from json_each(?)) order by place"
-)
-_INSERT: Final = (
-    "insert or replace into messages"
-    " (key, place, id, role, parents, branch, created, status, hidden, blobs, content, page)"
-    " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
+
+
+class _Head(NamedTuple):
+    """The row of a conversation's index."""
+
+    key: int
+    conversation: str
+    seq: int
+    roots: str
+    quarantined: str
+    tails: str
+    total: int
+    crc: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is as it was written."""
+        return self.crc == zlib.crc32(repr(self[1:7]).encode("utf-8", "backslashreplace"))
+
+    def sealed(self) -> _Head:
+        """Return it with the right checksum."""
+        return self._replace(crc=zlib.crc32(repr(self[1:7]).encode("utf-8", "backslashreplace")))
 
 
 class SqliteIndex:
@@ -74,32 +89,37 @@ class SqliteIndex:
 
     def load(self, conversation: ConversationId, *, before: int | None = None) -> StoredIndex | None:
         """Return the index, if there is one and it is as new as the log; see ``IndexStore``."""
-        with _readable(), self._connection.reading() as execute:
+        with readable(), self._connection.reading() as execute:
             head = _current(execute, conversation, before)
             if head is None:
                 return None
-            key, roots, quarantined, _, seq = head
-            rows = execute(_ALL, (key,)).fetchall()
-            nodes, contents = [_node(row) for row in rows], [row[9] for row in rows]
-            return StoredIndex(seq, nodes, contents, json.loads(roots), json.loads(quarantined))
+            rows = execute(ALL, (head.key,)).fetchall()
+            check(is_whole=total_of(rows) == head.total)
+            nodes, contents = [node_of(row) for row in rows], [row[10] for row in rows]
+            roots, quarantined = json.loads(head.roots), json.loads(head.quarantined)
+            return StoredIndex(head.seq, nodes, contents, roots, quarantined)
 
     def tail(self, conversation: ConversationId, branch: str) -> tuple[Tail, dict[Place, Message]] | None:
         """Return the end of a branch and its messages, where the index is as new as the log and has it."""
-        with _readable(), self._connection.reading() as execute:
+        with readable(), self._connection.reading() as execute:
             head = _current(execute, conversation)
-            stored = json.loads(head[3]).get(branch) if head is not None else None
+            stored = json.loads(head.tails).get(branch) if head is not None else None
             if head is None or stored is None:
                 return None
-            tail = Tail(tuple(stored[0]), tuple(stored[1]), stored[2], stored[3])
-            places = json.dumps(sorted({*tail.heads, *tail.last}))
-            return tail, _messages(execute, head[0], execute(_SOME, (head[0], places)).fetchall())
+            heads, last, digest, length, total = stored
+            tail = Tail(tuple(heads), tuple(last), digest, length)
+            rows = _tail_rows(execute, head.key, tail)
+            check(is_whole=total_of(rows) == total)
+            return tail, messages_of(execute, head.key, rows)
 
     def messages(self, conversation: ConversationId, places: Sequence[int]) -> list[Message]:
         """Return the messages in some places, in their order."""
-        with _readable(), self._connection.reading() as execute:
+        with readable(), self._connection.reading() as execute:
             key = _key(execute, conversation)
-            rows = execute(_SOME, (key, json.dumps(places))).fetchall()
-            messages = _messages(execute, key, rows)
+            if not key:
+                raise IndexLost(f"there is no stored index of {conversation}")
+            rows = execute(SOME, (key, json.dumps(places))).fetchall()
+            messages = messages_of(execute, key, rows)
             return [messages[place] for place in places]
 
     # Writing
@@ -109,50 +129,44 @@ class SqliteIndex:
         with self._connection.writing() as execute:
             if execute("select 1 from deleted where conversation = ?", (conversation,)).fetchone():
                 return
-            key = self._key_for(execute, conversation, change)
-            old = self._replaced(execute, key, change)
-            entries = zip(change.places, change.messages, change.contents, strict=True)
-            for batch in _batches(entries, PAGE):
-                _write_page(execute, key, batch)
-            _find_no_more(execute, key, old)
+            head = self._head_for(execute, conversation, change)
+            rows = execute(SOME, (head.key, json.dumps(change.places))).fetchall()
+            old = messages_of(execute, head.key, rows)
+            entries = list(zip(change.places, change.messages, change.contents, strict=True))
+            for batch in batches(entries, PAGE):
+                write_page(execute, head.key, batch)
+            total = head.total - total_of(rows) + total_of(row_of(*entry) for entry in entries)
+            _write_head(execute, head._replace(total=total), change)
+            _find_no_more(execute, head.key, old)
             _let_go(execute, change.dropped | _dropped_blobs(old, change))
             for place, message in zip(change.places, change.messages, strict=True):
                 text = searchable(message)
                 if text:
-                    execute("insert into found (rowid, text) values (?, ?)", (_row_id(key, place), text))
+                    execute("insert into found (rowid, text) values (?, ?)", (_row_id(head.key, place), text))
 
     @staticmethod
-    def _key_for(execute: Execute, conversation: ConversationId, change: IndexChange) -> int:
-        roots, quarantined = json.dumps(dict(change.roots)), json.dumps(dict(change.quarantined))
-        tails = {name: [t.heads, t.last, t.digest, t.length] for name, t in change.tails.items()}
-        row = execute(
-            "insert into indexes (conversation, seq, roots, quarantined, tails) values (?, ?, ?, ?, ?)"
-            " on conflict (conversation) do update set seq = excluded.seq, roots = excluded.roots,"
-            " quarantined = excluded.quarantined, tails = excluded.tails returning key",
-            (conversation, change.seq, roots, quarantined, json.dumps(tails)),
-        ).fetchone()
-        return int(row[0])
-
-    @staticmethod
-    def _replaced(execute: Execute, key: int, change: IndexChange) -> dict[Place, Message]:
-        """Return the stored messages that a change replaces; of a whole one, all, which are removed."""
-        if not change.is_whole:
-            return _messages(execute, key, execute(_SOME, (key, json.dumps(change.places))).fetchall())
-        old = _messages(execute, key, execute(_ALL, (key,)).fetchall())
-        execute("delete from messages where key = ?", (key,))
-        execute("delete from pages where key = ?", (key,))
-        return old
+    def _head_for(execute: Execute, conversation: ConversationId, change: IndexChange) -> _Head:
+        """Return the row of the index that a change goes on from; of a whole one, all that was is removed."""
+        head = _head(execute(_ANY, (conversation,)).fetchone())
+        if head is None:
+            if not change.is_whole:
+                raise IndexLost(f"there is no stored index of {conversation} to go on from")
+            new = (conversation, 0, "", "", "", 0, 0)
+            key = execute("insert into indexes values (null, ?, ?, ?, ?, ?, ?, ?)", new).lastrowid
+            check(is_whole=not execute("select 1 from messages where key = ?", (key,)).fetchone())
+            return _Head(key, *new)
+        if change.is_whole:
+            _let_go(execute, _remove(execute, head) - _blobs_of(change.messages))
+            return head._replace(total=0)
+        return head
 
     def delete(self, conversation: ConversationId, blobs: Iterable[str]) -> None:
         """Forget a conversation, and let go of its blobs; call it inside a transaction."""
         with self._connection.writing() as execute:
-            key = _key(execute, conversation)
-            old = _messages(execute, key, execute(_ALL, (key,)).fetchall())
-            _find_no_more(execute, key, old)
-            execute("delete from messages where key = ?", (key,))
-            execute("delete from pages where key = ?", (key,))
-            execute("delete from indexes where key = ?", (key,))
-            _let_go(execute, frozenset(blobs).union(*(message.blobs for message in old.values())))
+            head = _head(execute(_ANY, (conversation,)).fetchone())
+            referred = _remove(execute, head) if head is not None else set()
+            execute("delete from indexes where conversation = ?", (conversation,))
+            _let_go(execute, referred.union(blobs))
 
     # Packing
 
@@ -172,15 +186,15 @@ class SqliteIndex:
                 (key, PAGE // 2, key),
             ).fetchall()
             pages = {int(page) for (page,) in loose}
-            rows = execute(_ON_PAGES, (key, json.dumps(sorted(pages)))).fetchall()
-            messages = _messages(execute, key, rows)
+            rows = execute(ON_PAGES, (key, json.dumps(sorted(pages)))).fetchall()
+            messages = messages_of(execute, key, rows)
             execute(
                 "delete from pages where key = ? and page in (select value from json_each(?))",
                 (key, json.dumps(sorted(pages))),
             )
-            entries = ((row[0], messages[row[0]], row[9]) for row in rows)
-            for batch in _batches(entries, PAGE):
-                _write_page(execute, key, batch)
+            entries = ((row[0], messages[row[0]], row[10]) for row in rows)
+            for batch in batches(entries, PAGE):
+                write_page(execute, key, batch)
 
     # What it knows of all conversations
 
@@ -204,12 +218,8 @@ class SqliteIndex:
         return {blob for (blobs,) in rows for blob in json.loads(blobs)}
 
     def clear(self) -> None:
-        """Empty all of it: it is made anew from the documents."""
-        with self._connection.writing() as execute:
-            execute("delete from indexes")
-            execute("delete from messages")
-            execute("delete from pages")
-            execute("insert into found (found) values ('delete-all')")
+        """Throw all of it away, however damaged it is; see ``IndexStore``."""
+        throw_away(self._connection)
 
     # Searching
 
@@ -220,7 +230,7 @@ class SqliteIndex:
         expression = match_expression(self._connection.db, words)
         if not expression:
             return []
-        with self._connection.reading() as execute:
+        with readable(), self._connection.reading() as execute:
             low, high = 0, 1 << 62
             if conversation is not None:
                 key = _key(execute, conversation)
@@ -241,28 +251,23 @@ class SqliteIndex:
     def _message_at(execute: Execute, row_id: int) -> tuple[ConversationId, Message]:
         key, place = row_id >> 32, row_id & 0xFFFFFFFF
         name = execute("select conversation from indexes where key = ?", (key,)).fetchone()[0]
-        rows = execute(_SOME, (key, json.dumps([place]))).fetchall()
-        return ConversationId(name), _messages(execute, key, rows)[place]
+        rows = execute(SOME, (key, json.dumps([place]))).fetchall()
+        return ConversationId(name), messages_of(execute, key, rows)[place]
 
 
-@contextmanager
-def _readable() -> Iterator[None]:
-    """Let a damaged index be an error of ours, which says what to do: it has no checksum, being derived."""
-    try:
-        yield
-    except (ValueError, LookupError, TypeError, AttributeError, zlib.error) as error:
-        raise StoreCorrupt(
-            "the stored index is damaged: Store.clear_index() throws it away, and it is made anew"
-        ) from error
+def _head(row: Sequence[Any] | None) -> _Head | None:
+    if row is None:
+        return None
+    head = _Head(*row)
+    check(is_whole=head.is_whole)
+    return head
 
 
-def _current(
-    execute: Execute, conversation: ConversationId, before: int | None = None
-) -> tuple[int, str, str, str, int] | None:
-    """Return the index's key, roots, quarantined and tails, and its ``seq``, if that is the log's last."""
+def _current(execute: Execute, conversation: ConversationId, before: int | None = None) -> _Head | None:
+    """Return the head of an index that is as new as the log, or as the log before an update."""
     end = MAX_SEQ if before is None else before
-    row: tuple[int, str, str, str, int] | None = execute(_CURRENT, (conversation, end)).fetchone()
-    return row if row is None or row[4] < end else None
+    head = _head(execute(_CURRENT, (conversation, end)).fetchone())
+    return head if head is None or head.seq < end else None
 
 
 def _key(execute: Execute, conversation: ConversationId) -> int:
@@ -274,54 +279,39 @@ def _row_id(key: int, place: Place) -> int:
     return key << 32 | place
 
 
-def _node(row: Sequence[Any]) -> Node:
-    _, message_id, role, parents, branch, created, status, hidden, blobs, _, _ = row
-    # One parent, as most have, stands there as it is; several as JSON.
-    parents = () if not parents else (parents,) if parents[0] != "[" else tuple(json.loads(parents))
-    blobs = tuple(json.loads(blobs)) if blobs else ()
-    return Node(message_id, role, parents, branch, created, status, hidden, blobs)
+def _tail_rows(execute: Execute, key: int, tail: Tail) -> list[Sequence[Any]]:
+    places = json.dumps(sorted({*tail.heads, *tail.last}))
+    rows: list[Sequence[Any]] = execute(SOME, (key, places)).fetchall()
+    return rows
 
 
-def _parents_text(parents: tuple[MessageId, ...]) -> str:
-    is_plain = len(parents) == 1 and parents[0][:1] not in ("", "[")
-    return "" if not parents else parents[0] if is_plain else json.dumps(parents)
+def _write_head(execute: Execute, head: _Head, change: IndexChange) -> None:
+    """Write the row of an index, behind the rows of its messages."""
+    totals = {name: total_of(_tail_rows(execute, head.key, tail)) for name, tail in change.tails.items()}
+    tails = {name: [t.heads, t.last, t.digest, t.length, totals[name]] for name, t in change.tails.items()}
+    sealed = head._replace(
+        seq=change.seq,
+        roots=json.dumps(dict(change.roots)),
+        quarantined=json.dumps(dict(change.quarantined)),
+        tails=json.dumps(tails),
+    ).sealed()
+    execute("insert or replace into indexes values (?, ?, ?, ?, ?, ?, ?, ?)", sealed)
 
 
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
+def _remove(execute: Execute, head: _Head) -> set[str]:
+    """Remove all messages of an index; returns the blobs that they referred to."""
+    rows = execute(ALL, (head.key,)).fetchall()
+    # The search index is told what to forget by what stands here.
+    check(is_whole=total_of(rows) == head.total)
+    old = messages_of(execute, head.key, rows)
+    _find_no_more(execute, head.key, old)
+    execute("delete from messages where key = ?", (head.key,))
+    execute("delete from pages where key = ?", (head.key,))
+    return _blobs_of(old.values())
 
 
-def _write_page(execute: Execute, key: int, batch: Sequence[tuple[Place, Message, bytes]]) -> None:
-    page = execute("select coalesce(max(page), 0) + 1 from pages where key = ?", (key,)).fetchone()[0]
-    bodies = {str(place): body_of(message) for place, message, _ in batch}
-    data = zlib.compress(json.dumps(bodies, ensure_ascii=False, separators=(",", ":")).encode())
-    execute("insert into pages values (?, ?, ?, ?)", (key, page, len(batch), data))
-    for place, message, content in batch:
-        blobs = json.dumps(message.blobs) if message.blobs else ""
-        execute(
-            _INSERT,
-            (
-                *(key, place, message.id, message.role, _parents_text(message.parents), message.branch),
-                *(message.created, message.status, message.hidden_count, blobs, content, page),
-            ),
-        )
-
-
-def _messages(execute: Execute, key: int, rows: Sequence[Sequence[Any]]) -> dict[Place, Message]:
-    """Return the messages of some rows with their content."""
-    with _readable():
-        bodies = _read_pages(execute, key, {row[-1] for row in rows})
-        return {row[0]: message_of(_node(row), bodies[row[-1]][str(row[0])]) for row in rows}
-
-
-def _read_pages(execute: Execute, key: int, pages: set[int]) -> dict[int, Bodies]:
-    rows = execute(
-        "select page, data from pages where key = ? and page in (select value from json_each(?))",
-        (key, json.dumps(sorted(pages))),
-    )
-    return {page: json.loads(zlib.decompress(data)) for page, data in rows.fetchall()}
+def _blobs_of(messages: Iterable[Message]) -> set[str]:
+    return {blob for message in messages for blob in message.blobs}
 
 
 def _find_no_more(execute: Execute, key: int, old: dict[Place, Message]) -> None:
@@ -339,7 +329,7 @@ def _dropped_blobs(old: dict[Place, Message], change: IndexChange) -> set[str]:
     return {blob for place, message in old.items() for blob in set(message.blobs) - now.get(place, set())}
 
 
-def _let_go(execute: Execute, blobs: frozenset[str]) -> None:
+def _let_go(execute: Execute, blobs: set[str] | frozenset[str]) -> None:
     """Mark blobs that nobody is about to refer to, so that the next collection takes them."""
     if blobs:
         wanted = json.dumps(sorted(blobs))

@@ -19,12 +19,14 @@ A released migration is never changed; a new one is added behind it.
 
 Derived, to be emptied at any time: ``indexes`` (one row a conversation),
 ``messages`` (one row a message, without content), ``pages`` (contents, compressed,
-many in one) and ``found`` (full-text search).
+many in one) and ``found`` (full-text search). ``INDEX`` makes them, also where they
+were thrown away; a change of them is a new ``INDEX`` and a migration that drops the old.
 """
 
 from __future__ import annotations
 
 import zlib
+from typing import Final
 
 from sqlite_utils import Database, Migrations
 
@@ -109,3 +111,35 @@ def m003_shrink(db: Database) -> None:
 def m004_deleted(db: Database) -> None:
     """Tombstones of conversations."""
     db.execute("create table deleted (conversation text primary key, at integer not null) without rowid")
+
+
+INDEX: Final = (
+    # ``total`` sums up the checksums of all rows in ``messages``; ``crc`` is this row's.
+    """create table indexes (
+        key integer primary key, conversation text not null unique, seq integer not null,
+        roots text not null, quarantined text not null, tails text not null,
+        total integer not null, crc integer not null
+    )""",
+    """create table messages (
+        key integer not null, place integer not null, id text not null, role text not null,
+        parents text not null, branch text not null, created integer not null, status text not null,
+        hidden integer not null, blobs text not null, source text not null, content blob not null,
+        page integer not null, primary key (key, place)
+    ) without rowid""",
+    "create index messages_with_blobs on messages (key) where blobs <> ''",
+    """create table pages (
+        key integer not null, page integer not null, count integer not null, data blob not null,
+        primary key (key, page)
+    ) without rowid""",
+    """create virtual table found using fts5 (
+        text, content = '', tokenize = 'unicode61 remove_diacritics 2'
+    )""",
+)
+
+
+@migrations()
+def m005_checked_index(db: Database) -> None:
+    """Checksums in the stored index, and what a message was copied from; it is made anew from the log."""
+    gone = ("drop table indexes", "drop table messages", "drop table pages", "drop table found")
+    for statement in (*gone, *INDEX):
+        db.execute(statement)

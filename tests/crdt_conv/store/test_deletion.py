@@ -281,7 +281,7 @@ def test_a_blob_stays_while_an_index_is_made_anew(path: Path, monkeypatch: pytes
     with Store(path) as store:
         written(store)
         written(store, "other")
-        index = store.index()
+        index = store.engine.index
         assert isinstance(index, SqliteIndex)
         index.clear()
         in_use = index.blobs_in_use
