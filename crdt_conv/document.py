@@ -22,13 +22,13 @@ from weakref import WeakMethod, finalize
 from pycrdt import Array, Doc, Map, Text, TransactionEvent
 
 from crdt_conv import schema
+from crdt_conv.claims import Ranges
 from crdt_conv.encoding import ListOf, MapOf, TextOf
 from crdt_conv.errors import MalformedUpdate
 from crdt_conv.fields import Json, plain
 from crdt_conv.ids import MessageId
 from crdt_conv.message import Message
 from crdt_conv.updates import (
-    Ranges,
     check_update,
     covers,
     has_structs,

@@ -4,6 +4,9 @@ A document as bytes: what a log holds, merged, with no Y.Doc in memory.
 Enough to serve replicas: it knows its state vector, answers one, and knows what it
 has already. What waits for something that has not come is part of it like
 everything else, so nothing that was logged is ever left out of an answer.
+
+What was added is only counted, and read when somebody asks: then against a stand-in for all that
+is known, as long as a state vector and not as long as the document.
 """
 
 from __future__ import annotations
@@ -12,15 +15,17 @@ from collections.abc import Iterable
 
 import pycrdt
 
+from crdt_conv.claims import Ranges, read_ranges
 from crdt_conv.errors import MalformedUpdate
 from crdt_conv.updates import (
-    Ranges,
+    EMPTY_UPDATE,
     covers,
     has_structs,
     lacking,
     merge_updates,
     read_deletes,
     read_state_vector,
+    stand_in,
 )
 
 
@@ -38,12 +43,17 @@ class EncodedDocument:
         self._merged = merge_updates(updates)
         self._added: list[bytes] = []
         self._state_vector: bytes | None = None
+        # Added since the state vector was right.
+        self._unseen: list[bytes] = []
+        # Behind a gap, and gone; nothing where that was not asked for.
+        self._waiting: Ranges | None = None
         self._deletes: Ranges | None = None
 
     def add(self, update: bytes) -> None:
         """Take in an update that was checked."""
         self._added.append(update)
-        self._state_vector = self._deletes = None
+        if self._state_vector is not None:
+            self._unseen.append(update)
 
     @property
     def merged(self) -> bytes:
@@ -58,7 +68,24 @@ class EncodedDocument:
         """Which operations are here, up to the first gap of each client."""
         if self._state_vector is None:
             self._state_vector = pycrdt.get_state(self.merged)
+        elif self._unseen:
+            self._state_vector = self._advanced(self._state_vector)
         return self._state_vector
+
+    def _advanced(self, known: bytes) -> bytes:
+        unseen, self._unseen = merge_updates(self._unseen), []
+        if self._waiting != {}:
+            # What was added may close a gap, and then more is known than was added.
+            self._waiting = self._deletes = None
+            return pycrdt.get_state(self.merged)
+        now = pycrdt.get_state(merge_updates([stand_in(read_state_vector(known)), unseen]))
+        rest = lacking(unseen, now)
+        if has_structs(rest):
+            self._waiting = self._deletes = None
+        elif self._deletes is not None:
+            for client, ranges in read_deletes(rest).items():
+                self._deletes.setdefault(client, []).extend(ranges)
+        return now
 
     def encode(self, state_vector: bytes = b"\x00") -> bytes:
         """
@@ -75,25 +102,24 @@ class EncodedDocument:
         """
         Whether all of an update is here.
 
-        What stands behind a gap is taken for not here: sent again, it is logged again.
+        What stands behind a gap and is of a kind that can't be read without a document is taken for not
+        here: sent again, it is logged again.
 
         Raises:
             MalformedUpdate: It is no update.
         """
         rest = lacking(update, self.state_vector)
-        if has_structs(rest):
-            return False
-        deletes = read_deletes(rest)
-        if not deletes:
+        if rest == EMPTY_UPDATE:
             return True
-        if self._deletes is None:
-            self._deletes = self._all_deletes()
-        return covers(self._deletes, deletes)
+        if self._waiting is None or self._deletes is None:
+            self._waiting, self._deletes = _read(lacking(self.merged, self.state_vector)) or ({0: []}, {})
+        asked = _read(rest)
+        return asked is not None and covers(self._waiting, asked[0]) and covers(self._deletes, asked[1])
 
-    def _all_deletes(self) -> Ranges:
-        # Against its own state vector, what is left is the delete set, and what stands behind a gap.
-        rest = lacking(self.merged, self.state_vector)
-        try:
-            return read_deletes(rest)
-        except MalformedUpdate:
-            return {}
+
+def _read(update: bytes) -> tuple[Ranges, Ranges] | None:
+    """Return the structs and the deletes of an update, where they can be read."""
+    try:
+        return read_ranges(update) if has_structs(update) else ({}, read_deletes(update))
+    except MalformedUpdate:
+        return None

@@ -15,13 +15,12 @@ from typing import Final
 
 import pycrdt
 
-from crdt_conv.claims import check_claims
+from crdt_conv.claims import Ranges, check_claims
 from crdt_conv.errors import MalformedUpdate
 
 EMPTY_UPDATE: Final = b"\x00\x00"
 
 Clocks = dict[int, int]
-Ranges = dict[int, list[tuple[int, int]]]
 
 
 def merge_updates(updates: Iterable[bytes]) -> bytes:
@@ -78,6 +77,21 @@ def read_state_vector(data: bytes) -> Clocks:
     clocks = {numbers.next(): numbers.next() for _ in range(numbers.next())}
     numbers.end()
     return clocks
+
+
+def stand_in(clocks: Clocks) -> bytes:
+    """Return an update that is nothing but known: of each client, so many clocks that are gone."""
+    gone = (_number(1) + _number(client) + b"\x00\x00" + _number(clock) for client, clock in clocks.items())
+    return _number(len(clocks)) + b"".join(gone) + b"\x00"
+
+
+def _number(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
 
 
 def read_deletes(update: bytes) -> Ranges:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pycrdt
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from crdt_conv import MalformedUpdate
 from crdt_conv.encoded import EncodedDocument
+from crdt_conv.updates import merge_updates
 from tests.replicas import replica, texts
 
 
@@ -43,7 +46,8 @@ def test_what_waits_is_part_of_every_answer() -> None:
     first, second = updates(2)
     document = EncodedDocument([second])
     assert document.state_vector == b"\x00"
-    assert not document.has(second)
+    assert document.has(second)
+    assert not document.has(first)
     client = replica()
     client.receive(document.encode())
     client.receive(first)
@@ -68,6 +72,43 @@ def test_deletes_are_known() -> None:
     assert not document.has(deleted)
     document.add(deleted)
     assert document.has(deleted)
+
+
+def changes() -> list[bytes]:
+    """Return updates of every kind: text beyond 16 bits, maps, lists, nulls, edits and deletes."""
+    source: pycrdt.Doc[Any] = pycrdt.Doc()
+    made: list[bytes] = []
+    subscription = source.observe(lambda event: made.append(event.update))
+    text, entries = source.get("t", type=pycrdt.Text), source.get("m", type=pycrdt.Map)
+    items = source.get("a", type=pycrdt.Array)
+    for number in range(3):
+        text += f"{number} 𝄞 und é"
+        items.extend([None, 1.5, {"k": [True, "x"]}, b"raw"])
+        entries["same"] = number
+        entries[f"own{number}"] = pycrdt.Map({"inner": pycrdt.Text("tx")})
+    del text[0:2]
+    del entries["own1"]
+    del items[2]
+    source.unobserve(subscription)
+    return made
+
+
+@given(data=st.data())
+def test_it_knows_what_it_has(data: st.DataObject) -> None:
+    """Exactly what was added, whatever is missing in between, and however often it was asked meanwhile."""
+    made = changes()
+    here = data.draw(st.lists(st.integers(0, len(made) - 1), max_size=len(made)))
+    split = data.draw(st.integers(0, len(here)))
+    document = EncodedDocument(made[at] for at in here[:split])
+    for at in here[split:]:
+        if data.draw(st.booleans()):
+            document.has(made[0])
+        document.add(made[at])
+    assert [document.has(update) for update in made] == [at in here for at in range(len(made))]
+    several = data.draw(st.lists(st.integers(0, len(made) - 1), min_size=1))
+    merged = merge_updates(made[at] for at in several)
+    assert document.has(merged) == (set(several) <= set(here))
+    assert document.state_vector == pycrdt.get_state(merge_updates(made[at] for at in here))
 
 
 def test_an_empty_document_has_nothing() -> None:
