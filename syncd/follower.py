@@ -56,6 +56,10 @@ class Follower:
         """How many conversations wait to be brought up to date."""
         return len(self._behind) + len(self._failed)
 
+    def is_behind(self, conversation_id: str) -> bool:
+        """Whether a conversation waits to be brought up to date."""
+        return conversation_id in self._behind or conversation_id in self._failed
+
     def is_applying(self, change: Change) -> bool:
         """Whether a change is one of those that were noted here."""
         return self._applying == (change.conversation, change.seq)

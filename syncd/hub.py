@@ -95,6 +95,11 @@ class Hub:
         for stop in unsubscribe:
             stop()
 
+    def is_settled(self, conversation_id: str) -> bool:
+        """Whether all that stands in the log of a conversation was told of in this process."""
+        room = self.rooms.get(conversation_id)
+        return not self.follower.is_behind(conversation_id) and (room is None or room.is_settled)
+
     def open_socket(self, wire: Wire, connection: Connection | None = None) -> Socket:
         """Return a socket over a wire, which is swept until ``close_socket``."""
         socket = Socket(

@@ -69,7 +69,12 @@ class Room:
     @property
     def is_idle(self) -> bool:
         """Whether nobody would notice if this room were gone."""
-        return not self._members and not self._uncommitted
+        return not self._members and self.is_settled
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is on its way to the disk."""
+        return not self._uncommitted
 
     @property
     def document(self) -> EncodedDocument:

@@ -17,7 +17,8 @@ from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
 from syncd.api.encoding import encode_json
-from syncd.api.feed import DELETED, Feed, Reader, Topic
+from syncd.api.feed import DELETED, Feed, Reader
+from syncd.api.missed import Topic
 from syncd.auth import AccessDenied, Gate, Grant, Right
 
 HEARTBEAT_S: Final = 15.0
@@ -28,7 +29,7 @@ STREAMS: Final = 1000
 
 HEADERS: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no"))
 
-Show = Callable[[Topic], Any]
+Show = Callable[[Topic], Awaitable[Any]]
 """Returns how something stands now, as JSON; ``None`` where there is nothing to show."""
 
 
@@ -36,7 +37,8 @@ def feed_of(app: Starlette) -> Feed:
     """Return an application's feed, made when first asked for."""
     feed: Feed | None = getattr(app.state, "feed", None)
     if feed is None:
-        feed = app.state.feed = Feed(app.state.hub.store)
+        hub = app.state.hub
+        feed = app.state.feed = Feed(hub.store, is_settled=hub.is_settled)
     return feed
 
 
@@ -100,7 +102,20 @@ class Rights:
 class EventStream:
     """An ASGI answer."""
 
-    def __init__(self, reader: Reader, show: Show, rights: Rights, leave: Callable[[], None]) -> None:
+    def __init__(
+        self, reader: Reader, show: Show, rights: Rights, leave: Callable[[], None], *, pause_s: float = 0.0
+    ) -> None:
+        """
+        Make an answer.
+
+        Args:
+            reader: What waits to be told.
+            show: How that stands.
+            rights: Whether it may be.
+            leave: Called at the end.
+            pause_s: How long more is gathered before it is told.
+        """
+        self._pause_s = pause_s
         self._reader = reader
         self._show = show
         self._rights = rights
@@ -135,13 +150,14 @@ class EventStream:
         await say(f"retry: {RETRY_MS}\n".encode() + encode_event("ready", {}, reader.event_id))
         while True:
             while (topic := reader.take()) is not None:
-                data = self._show(topic)
+                data = await self._show(topic)
                 if data is not None:
                     await say(encode_event(topic.kind, data, reader.event_id))
                 if topic == DELETED:
                     break
             if reader.has_ended:
                 break
+            await anyio.sleep(self._pause_s)
             with anyio.move_on_after(HEARTBEAT_S) as pause:
                 await reader.wait()
             if pause.cancelled_caught:

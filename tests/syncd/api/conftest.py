@@ -78,7 +78,9 @@ def gate() -> FakeGate:
 def app(store: Store, gate: FakeGate) -> Starlette:
     """Return an application that has nothing but the API."""
     app = Starlette(routes=api.routes(), exception_handlers={HTTPException: api.http_exception})
-    app.state.hub = SimpleNamespace(store=store, follower=Follower(store))
+    app.state.hub = SimpleNamespace(
+        store=store, follower=Follower(store), is_settled=lambda _conversation: True
+    )
     app.state.gate = gate
     return app
 

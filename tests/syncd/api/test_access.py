@@ -34,6 +34,7 @@ NEEDS: list[tuple[str, str, Any, Right | None]] = [
     ("POST", f"{C}/runs", {"target": {"adapter": "a"}}, Right.RUN),
     ("GET", f"{C}/runs/r", None, Right.READ),
     ("HEAD", f"{C}/events", None, Right.READ),
+    ("HEAD", "/api/events", None, None),
     ("GET", f"{C}/update", None, Right.READ),
     ("PUT", BLOB, None, Right.WRITE),
     ("GET", BLOB, None, Right.READ),

@@ -18,7 +18,7 @@ from syncd.api.shapes import faults
 from syncd.api.table import OPERATIONS
 from tests.syncd.api.conftest import DESCRIPTION
 
-# By hand, from contract 2: what there must be; and what operators' commands need besides.
+# By hand, from contract 2: what there must be; and what operators and other daemons need besides.
 CONTRACT = {
     "/api/conversations": {"get", "post"},
     "/api/conversations/{conversation}": {"get", "delete"},
@@ -30,6 +30,7 @@ CONTRACT = {
     "/api/conversations/{conversation}/update": {"get"},
     "/api/blobs/{sha256}": {"get", "put"},
     "/api/search": {"get"},
+    "/api/events": {"get"},
     "/api/admin/compact": {"post"},
 }
 

@@ -21,7 +21,7 @@ from syncd.api.streams import feed_of
 from syncd.auth import Right
 from syncd.view import message_json
 from tests.replicas import copy_of
-from tests.syncd.api.conftest import AUTHORIZED, FakeGate, served
+from tests.syncd.api.conftest import AUTHORIZED, TOKEN, FakeGate, served
 from tests.syncd.servers import until
 
 pytestmark = pytest.mark.anyio
@@ -54,12 +54,12 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(url: str, last_id: str | None = None) -> AsyncIterator[Listener]:
+async def listening(url: str, last_id: str | None = None, *, path: str = PATH) -> AsyncIterator[Listener]:
     """Yield a listener that has been told that it is ready."""
     headers = AUTHORIZED | ({"Last-Event-ID": last_id} if last_id is not None else {})
     async with (
         httpx.AsyncClient(base_url=url, headers=headers) as http,
-        aconnect_sse(http, "GET", PATH) as source,
+        aconnect_sse(http, "GET", path) as source,
     ):
         listener = Listener(source)
         assert await listener.next() == ("ready", {})
@@ -153,7 +153,7 @@ async def test_a_gap_that_nobody_remembers_is_told(
 
 
 async def test_what_was_forgotten_is_told(store: Store, conversation: Conversation) -> None:
-    """Changes of other conversations push out what is remembered; then it is a gap."""
+    """Changes of others push out what is remembered; the log knows it, and behind a snapshot it is a gap."""
     feed, other = feeds.Feed(store, kept=3), store.create()
     start = feed.open("c").event_id
     conversation.append("user", "one")
@@ -162,9 +162,77 @@ async def test_what_was_forgotten_is_told(store: Store, conversation: Conversati
         other.append("user", str(number))
     assert feed.open("c", start).take() == feeds.Topic("message", conversation.log().messages[0].id)
     other.append("user", "2")
-    assert feed.open("c", seen).take() is None
-    assert feed.open("c", start).take() == feeds.RESET
+    message = feeds.Topic("message", conversation.log().messages[0].id)
+    assert (feed.open("c", seen).take(), feed.open("c", start).take()) == (None, message)
+    store.compact("c")
+    assert (feed.open("c", seen).take(), feed.open("c", start).take()) == (None, feeds.RESET)
     feed.close()
+
+
+async def test_ids_outlive_the_server(store: Store, conversation: Conversation) -> None:
+    """Another start tells what stands in the log behind an id, each thing once, and nothing else."""
+    before = feeds.Feed(store)
+    reader = before.open("c")
+    first = conversation.append("user", "one")
+    reader.take()
+    before.close()
+    writer = conversation.stream()
+    writer.write("two")
+    conversation.fork("b", first.id)
+    conversation.title = "Sea"
+    feed = feeds.Feed(store)
+    again = feed.open("c", reader.event_id)
+    assert set(iter(again.take, None)) == {
+        feeds.Topic("message", writer.message_id),
+        feeds.Topic("branches"),
+        feeds.Topic("title"),
+    }
+    assert feed.open("c", again.event_id).take() is None
+    assert feeds.Feed(store).open("c", again.event_id).take() is None
+
+
+async def test_an_id_covers_no_more_than_was_told(store: Store, conversation: Conversation) -> None:
+    """While something stands in the log that was not told of, an id leads another start to it."""
+    told = set[str]()
+    feed = feeds.Feed(store, is_settled=lambda name: name in told)
+    told.add("c")
+    reader = feed.open("c")
+    told.clear()
+    other = copy_of(conversation)
+    message = other.append("user", "from afar")
+    # On disk, and not applied yet, when something else is told.
+    seq = store.append(conversation.id, other.encode(), None)
+    conversation.stream()
+    assert reader.take() is not None
+    assert feeds.Topic("message", message.id) in iter(feeds.Feed(store).open("c", reader.event_id).take, None)
+    told.add("c")
+    conversation.apply_logged(other.encode(), seq)
+    conversation.append("user", "later")
+    while reader.take():
+        pass
+    assert feeds.Feed(store).open("c", reader.event_id).take() is None
+
+
+async def test_all_conversations_are_told_of(app: Starlette, store: Store, gate: FakeGate) -> None:
+    """Which are new, changed or deleted, of those that one may read; and it resumes."""
+    gate.rights[TOKEN] = {"mine": {Right.READ}, "gone": {Right.READ}}
+    async with served(app) as url:
+        async with listening(url, path="/api/events") as events:
+            store.create(conversation_id="hidden")
+            store.create(conversation_id="mine").append("user", "x")
+            store.create(conversation_id="gone")
+            assert await events.next() == ("conversation", {"id": "mine"})
+            assert await events.next() == ("conversation", {"id": "gone"})
+            store.delete("gone")
+            assert await events.next() == ("deleted", {"id": "gone"})
+            last_id = events.last_id
+        store.open("mine").append("user", "y")
+        async with listening(url, last_id, path="/api/events") as events:
+            assert await events.next() == ("conversation", {"id": "mine"})
+        async with listening(url, "other-1-1", path="/api/events") as events:
+            assert (await events.next())[0] == "reset"
+            gate.revoke()
+            assert await events.rest() == []
 
 
 async def test_a_slow_reader_gets_the_latest(store: Store, conversation: Conversation) -> None:
