@@ -39,7 +39,7 @@ _ID: Final = re.compile(r"([^-]*)-([0-9]{1,18})(?:-([0-9]{1,18}))?")
 class _Mark(NamedTuple):
     """Up to where a reader was told: of this server's changes, and of the log; -1 where that is unknown."""
 
-    count: int
+    change: int
     seq: int
 
 
@@ -58,8 +58,8 @@ class Reader:
     def event_id(self) -> str:
         """Where somebody who saw all events up to here goes on."""
         # Before the first that waits: what was sent of a later change does no harm twice.
-        count, seq = next(iter(self._waiting.values()), self._told)
-        return f"{self._boot}-{count}" if seq < 0 else f"{self._boot}-{count}-{seq}"
+        change, seq = next(iter(self._waiting.values()), self._told)
+        return f"{self._boot}-{change}" if seq < 0 else f"{self._boot}-{change}-{seq}"
 
     def offer(self, count: int, topics: list[Topic], seq: int = -1) -> None:
         """Hear of a change; with ``seq``, everything up to there in the log was told with it."""

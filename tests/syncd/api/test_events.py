@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from crdt_conv import Conversation, Store, Target
 from syncd import api
 from syncd.api import feed as feeds
+from syncd.api.missed import Topic
 from syncd.api.streams import feed_of
 from syncd.auth import Right
 from syncd.view import message_json
@@ -160,9 +161,9 @@ async def test_what_was_forgotten_is_told(store: Store, conversation: Conversati
     seen = feed.open("c").event_id
     for number in range(2):
         other.append("user", str(number))
-    assert feed.open("c", start).take() == feeds.Topic("message", conversation.log().messages[0].id)
+    assert feed.open("c", start).take() == Topic("message", conversation.log().messages[0].id)
     other.append("user", "2")
-    message = feeds.Topic("message", conversation.log().messages[0].id)
+    message = Topic("message", conversation.log().messages[0].id)
     assert (feed.open("c", seen).take(), feed.open("c", start).take()) == (None, message)
     store.compact("c")
     assert (feed.open("c", seen).take(), feed.open("c", start).take()) == (None, feeds.RESET)
@@ -183,9 +184,9 @@ async def test_ids_outlive_the_server(store: Store, conversation: Conversation) 
     feed = feeds.Feed(store)
     again = feed.open("c", reader.event_id)
     assert set(iter(again.take, None)) == {
-        feeds.Topic("message", writer.message_id),
-        feeds.Topic("branches"),
-        feeds.Topic("title"),
+        Topic("message", writer.message_id),
+        Topic("branches"),
+        Topic("title"),
     }
     assert feed.open("c", again.event_id).take() is None
     assert feeds.Feed(store).open("c", again.event_id).take() is None
@@ -204,7 +205,7 @@ async def test_an_id_covers_no_more_than_was_told(store: Store, conversation: Co
     seq = store.append(conversation.id, other.encode(), None)
     conversation.stream()
     assert reader.take() is not None
-    assert feeds.Topic("message", message.id) in iter(feeds.Feed(store).open("c", reader.event_id).take, None)
+    assert Topic("message", message.id) in iter(feeds.Feed(store).open("c", reader.event_id).take, None)
     told.add("c")
     conversation.apply_logged(other.encode(), seq)
     conversation.append("user", "later")
@@ -244,12 +245,12 @@ async def test_a_slow_reader_gets_the_latest(store: Store, conversation: Convers
     for _ in range(100):
         writer.write("x")
     assert [reader.take(), reader.take(), reader.take()] == [
-        feeds.Topic("message", first.id),
-        feeds.Topic("message", writer.message_id),
+        Topic("message", first.id),
+        Topic("message", writer.message_id),
         None,
     ]
     for number in range(feeds.WAITING + 5):
-        reader.offer(1000 + number, [feeds.Topic("message", str(number))])
+        reader.offer(1000 + number, [Topic("message", str(number))])
     assert (reader.take(), len(reader._waiting)) == (feeds.RESET, 4)
     feed.close()
 
@@ -261,10 +262,10 @@ async def test_ids_never_skip_what_waits(store: Store, conversation: Conversatio
     writer = conversation.stream()
     second = conversation.append("user", "two")
     writer.write("more")
-    assert reader.take() == feeds.Topic("message", writer.message_id)
+    assert reader.take() == Topic("message", writer.message_id)
     again = feed.open("c", reader.event_id)
-    assert again.take() == feeds.Topic("message", second.id)
-    assert again.take() == feeds.Topic("message", writer.message_id)
+    assert again.take() == Topic("message", second.id)
+    assert again.take() == Topic("message", writer.message_id)
     assert feed.open("c", again.event_id).take() is None
     feed.close()
 
@@ -277,7 +278,7 @@ async def test_a_thing_that_changes_again_hides_no_other(store: Store) -> None:
     first, second = conversation.append("user", "one"), conversation.stream()
     third = conversation.append("user", "three")
     second.write("more")
-    assert reader.take() == feeds.Topic("message", first.id)
+    assert reader.take() == Topic("message", first.id)
     again = feed.open("c", reader.event_id)
     waiting = {topic.id for topic in iter(again.take, None)}
     assert waiting == {second.message_id, third.id}
