@@ -85,6 +85,19 @@ class Wire(Protocol):
         """Hand on what comes until either end closes; returns with which code, or ``ABNORMAL``."""
 
 
+class Asgi(Protocol):
+    """What a wire needs of a WebSocket, accepted or opened from here, as Starlette's has it."""
+
+    async def receive(self) -> Any:
+        """Return the next ASGI event."""
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a message; raises ``RuntimeError`` or ``WebSocketDisconnect`` when the peer is gone."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close."""
+
+
 def wire_of(websocket: WebSocket) -> Wire:
     """Return the wire of a WebSocket that was accepted, the fast one where the server has it."""
     protocol = websocket.scope.get("extensions", {}).get(EXTENSION)
@@ -196,7 +209,7 @@ class ServerWire:
 class AsgiWire:
     """A wire over ASGI events, with a task that writes."""
 
-    def __init__(self, websocket: WebSocket) -> None:
+    def __init__(self, websocket: Asgi) -> None:
         self._websocket = websocket
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0

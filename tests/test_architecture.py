@@ -31,8 +31,8 @@ FORBIDDEN = {
 HOMES = {
     "cryptography": ("syncd/auth/",),
     "filelock": ("crdt_conv/store/lock.py",),
-    "httpx": ("adapters/http/", "adapters/llamacpp/client.py", "syncd/cli/"),
-    "httpx_sse": ("adapters/http/", "adapters/llamacpp/client.py"),
+    "httpx": ("adapters/http/", "adapters/llamacpp/client.py", "syncd/cli/", "syncd/client/remote.py"),
+    "httpx_sse": ("adapters/http/", "adapters/llamacpp/client.py", "syncd/client/remote.py"),
     "jwt": ("syncd/auth/",),
     "prometheus_client": ("syncd/cli/status.py", "syncd/metrics.py"),
     "pycrdt": ("crdt_conv/",),

@@ -17,6 +17,7 @@ from syncd.auth import VARIABLE
 from syncd.cli.common import DbOption, JsonOption, console, errors, print_json, run_async
 from syncd.cli.workspace import Workspace, writing
 from syncd.client import SyncClient
+from syncd.client.remote import Remote
 from syncd.errors import SyncRefused, SyncTimeout
 
 AT_ONCE = 16
@@ -87,27 +88,13 @@ async def list_remote(url: str, token: str | None, timeout_s: float) -> list[str
         SyncRefused: It said no.
         SyncTimeout: It was not reached.
     """
-    base = url.replace("ws://", "http://", 1).replace("wss://", "https://", 1)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    found: list[str] = []
-    page: dict[str, str | int] = {"limit": 200}
-    try:
-        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=timeout_s) as http:
-            while (answer := await http.get("/api/conversations", params=page)).status_code == httpx.codes.OK:
-                found += [str(entry["id"]) for entry in answer.json()["conversations"]]
-                following = answer.json().get("next")
-                if following is None:
-                    return found
-                page["cursor"] = str(following)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise SyncTimeout(
-            f"{url} was not reached ({type(error).__name__}): is 'syncd serve' running?"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise SyncRefused(f"{url} does not answer like a crdt-conv daemon", 0) from error
-    if answer.status_code == httpx.codes.UNAUTHORIZED:
-        raise SyncRefused(f"{url} wants a valid token: --token, or {VARIABLE}", 401)
-    raise SyncRefused(f"{url} answered {answer.status_code}", answer.status_code)
+    async with Remote(url, token, timeout_s=timeout_s) as remote:
+        try:
+            return await remote.conversations()
+        except SyncRefused as refused:
+            if refused.code != httpx.codes.UNAUTHORIZED:
+                raise
+            raise SyncRefused(f"{refused}: --token, or {VARIABLE}", refused.code) from refused
 
 
 async def _sync_all(client: SyncClient, conversations: list[Conversation], timeout_s: float) -> None:

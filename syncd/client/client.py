@@ -11,7 +11,6 @@ Example:
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
@@ -22,14 +21,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from crdt_conv import Conversation, MalformedUpdate
+from syncd.client.backoff import Backoff
+from syncd.client.dial import MAX_FRAME_BYTES, reason_of, socket_url
 from syncd.client.link import Line, Link, LinkStatus
 from syncd.errors import SyncTimeout
 from syncd.protocol import RemoteProtocolError, is_final
 from syncd.protocol.hocuspocus.codec import PONG, Addressed, Ping, decode, document_of
-
-FIRST_DELAY_S = 0.2
-LONGEST_DELAY_S = 20.0
-_MAX_FRAME_BYTES = 256 * 1024 * 1024
 
 
 class SyncClient:
@@ -108,24 +105,21 @@ class SyncClient:
 
     async def _run(self) -> None:
         """Connect, exchange, come back after a break; ends only when all is refused, or cancelled."""
-        delay_s = FIRST_DELAY_S
+        backoff = Backoff()
         while not all(link.is_refused for link in self._links.values()):
             was_settled = await self._connect_once()
-            # Only this ends the backoff: a server may let everybody in, and close at once.
-            delay_s = FIRST_DELAY_S if was_settled else min(delay_s * 2, LONGEST_DELAY_S)
-            # Jitter: a thousand clients of a server that restarts must not come back as one.
-            await anyio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+            await anyio.sleep(backoff.next_s(was_settled=was_settled))
 
     async def _connect_once(self) -> bool:
         """Run one socket to its end; returns whether every conversation ever came to be in sync on it."""
         self._lost, was_settled = "the connection broke", False
         try:
-            async with connect(_socket_url(self.url), max_size=_MAX_FRAME_BYTES, compression=None) as socket:
+            async with connect(socket_url(self.url), max_size=MAX_FRAME_BYTES, compression=None) as socket:
                 was_settled = await self._exchange(socket)
         except ConnectionClosed as closed:
             self._on_closed(closed)
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as failed:
-            self._lost = _reason(failed)
+            self._lost = reason_of(failed)
         except (RemoteProtocolError, MalformedUpdate) as unreadable:
             self._lost = f"the server sent what can't be read ({unreadable})"
         self._line = None
@@ -197,17 +191,8 @@ class SyncClient:
                 await self._wake.wait()
 
 
-def _socket_url(url: str) -> str:
-    return f"{url.rstrip('/').replace('http://', 'ws://', 1).replace('https://', 'wss://', 1)}/collab"
-
-
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _reason(error: BaseException) -> str:
-    # An OSError's text can hold the address, which the reader knows; never the token.
-    return error.strerror or "no connection" if isinstance(error, OSError) else type(error).__name__

@@ -27,7 +27,8 @@ async def test_every_page_of_the_daemon_s_list_is_read(tmp_path: Path) -> None:
         local.delete("c7")
         mine = local.create().id
         app = Starlette(routes=api.routes())
-        app.state.hub, app.state.gate = SimpleNamespace(store=remote, follower=Follower(remote)), FakeGate()
+        app.state.hub = SimpleNamespace(store=remote, follower=Follower(remote), is_settled=lambda _: True)
+        app.state.gate = FakeGate()
         async with served(app) as url:
             assert sorted(await list_remote(url, TOKEN, 5)) == sorted(f"c{number}" for number in range(205))
             workspace = cast("Any", SimpleNamespace(store=local))
