@@ -19,6 +19,7 @@ from adapters.exchange import (
     MediaDelta,
     Operation,
     ReasoningDelta,
+    Reported,
     Sealed,
     TextDelta,
     Usage,
@@ -53,6 +54,8 @@ class AnswerWriter:
         self._sealed: list[HiddenField] = []
         self._is_first = True
         self.finished: Finished | None = None
+        self.reported: list[Reported] = []
+        """What is to be added to the report, for the caller to take."""
         self.due_s: float | None = None
 
     @property
@@ -69,7 +72,7 @@ class AnswerWriter:
         """Take in what came; it is written by the next ``flush``, which is due at ``due_s``."""
         for operation in operations:
             self._take(operation)
-            if self.due_s is None and not isinstance(operation, Finished):
+            if self.due_s is None and not isinstance(operation, Reported | Finished):
                 self.due_s = now_s if self._is_first else now_s + self._batch_s
                 self._is_first = False
 
@@ -93,6 +96,8 @@ class AnswerWriter:
             case Sealed():
                 at = self._ids[operation.key] if operation.key is not None else None
                 self._sealed.append(replace(operation.field, at=at))
+            case Reported():
+                self.reported.append(operation)
             case Finished():
                 self.finished = operation
             case _:

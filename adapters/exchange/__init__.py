@@ -16,8 +16,8 @@ from adapters.exchange.operations import (
     Sealed,
     TextDelta,
 )
-from adapters.exchange.port import Adapter, Hidden, Ingest
-from adapters.exchange.request import Json, Note, Report, Request, SentField
+from adapters.exchange.port import Adapter, Continues, Hidden, Ingest
+from adapters.exchange.request import Json, Note, Report, Reported, Request, SentField, encode_json
 from adapters.exchange.tools import Tool, read_tools
 from adapters.exchange.usage import STOP_REASONS, Usage
 
@@ -26,6 +26,7 @@ __all__ = [
     "Adapter",
     "Annotated",
     "Begun",
+    "Continues",
     "Finished",
     "Grown",
     "Hidden",
@@ -36,11 +37,13 @@ __all__ = [
     "Operation",
     "ReasoningDelta",
     "Report",
+    "Reported",
     "Request",
     "Sealed",
     "SentField",
     "TextDelta",
     "Tool",
     "Usage",
+    "encode_json",
     "read_tools",
 ]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from adapters.exchange.request import Json
+from adapters.exchange.request import Json, Reported
 from adapters.exchange.usage import Usage
 from crdt_conv import HiddenField
 
@@ -94,4 +94,6 @@ class Finished:
     model: str | None = None
 
 
-Operation: TypeAlias = TextDelta | ReasoningDelta | Begun | Grown | Annotated | MediaDelta | Sealed | Finished
+Operation: TypeAlias = (
+    TextDelta | ReasoningDelta | Begun | Grown | Annotated | MediaDelta | Sealed | Reported | Finished
+)

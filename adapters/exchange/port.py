@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from adapters.exchange.operations import Operation
 from adapters.exchange.request import Json, Report, Request
@@ -108,3 +108,17 @@ class Adapter(Protocol):
 
     async def serve(self) -> None:
         """Keep what the calls need, a process say, until cancelled."""
+
+
+@runtime_checkable
+class Continues(Protocol):
+    """
+    An adapter that can go on in the middle of an answer.
+
+    Where an earlier owner of the run has left an interrupted answer, that stands at the end of the log
+    it materializes; the new answer begins with what had come.
+    """
+
+    @property
+    def is_continuing(self) -> bool:
+        """True: its being there says it."""

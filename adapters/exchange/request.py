@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 Json: TypeAlias = Any
@@ -72,6 +72,20 @@ class SentField:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """
+    What only the call itself could tell, to be added to the report of what was sent.
+
+    How many tokens a log has, say, is known where the model is; so is what was too much.
+    An operation like those of an answer.
+    """
+
+    left_out: tuple[Note, ...] = ()
+    repairs: tuple[Note, ...] = ()
+    reused: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """
     What a request holds: how many messages of the log, what was left out, what was mended.
@@ -86,6 +100,15 @@ class Report:
     repairs: tuple[Note, ...] = ()
     hidden: tuple[SentField, ...] = ()
     reused: Mapping[str, Json] = field(default_factory=dict)
+
+    def with_added(self, more: Reported) -> Report:
+        """Return it with what the call itself has told; what it reuses, it says for all."""
+        return replace(
+            self,
+            left_out=(*self.left_out, *more.left_out),
+            repairs=(*self.repairs, *more.repairs),
+            reused={**self.reused, **more.reused},
+        )
 
     def as_json(self) -> dict[str, Json]:
         """Return it as a run keeps it: of hidden fields sent, how many of each kind."""

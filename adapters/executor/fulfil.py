@@ -15,10 +15,10 @@ from typing import Self
 import anyio
 
 from adapters.errors import AdapterError
-from adapters.exchange import Adapter, Hidden, Json, Request
+from adapters.exchange import Adapter, Continues, Hidden, Json, Report, Request
 from adapters.executor.leases import Lease, Leases
 from adapters.writing import AnswerWriter
-from crdt_conv import Author, Conversation, MessageWriter, Run
+from crdt_conv import Author, Conversation, Message, MessageWriter, Run
 from crdt_conv.ids import now_ms
 
 MAX_ATTEMPTS = 3
@@ -46,6 +46,7 @@ class Fulfilment:
         self._lease = lease
         self._writer = AnswerWriter(conversation, self._begin)
         self._cancelled = anyio.CancelScope()
+        self._report: Report
 
     def cancel(self) -> None:
         """End the call: somebody asked for it in the document."""
@@ -90,22 +91,37 @@ class Fulfilment:
                 attempts, delay_s = attempts + 1, delay_s * 2
 
     def _materialize(self) -> Request:
-        log = self._conversation.lin(*self._run.parents)
+        log = [*self._conversation.lin(*self._run.parents), *self._broken_off()]
         hidden = Hidden.of(self._conversation, now_ms=now_ms())
         request, report = self._adapter.materialize(log, self._run.target, (), hidden)
+        self._write_down(request, report)
+        return request
+
+    def _broken_off(self) -> list[Message]:
+        """Return the answer that an earlier owner left in its middle, if the adapter goes on with it."""
+        if not isinstance(self._adapter, Continues):
+            return []
+        placed = [output for output in self._run.outputs if output in self._conversation.graph]
+        last = self._conversation.message(placed[-1]) if placed else None
+        return [last] if last is not None and last.status == "interrupted" and last.parts else []
+
+    def _write_down(self, request: Request, report: Report) -> None:
+        """Put on record what is sent."""
+        self._report = report
         sent = {
             **report.as_json(),
             "log": self._conversation.digest(*self._run.parents).hex(),
             "request": request.digest,
         }
         self._conversation.runs.update(self._run.id, sent=sent)
-        return request
 
     async def _call(self, request: Request) -> None:
         ingest = self._adapter.ingest(request)
         async with aclosing(self._adapter.stream(request)) as events, _Flusher(self) as flusher:
             async for event in events:
                 self._writer.take(ingest.feed(event), anyio.current_time())
+                if self._writer.reported:
+                    self._write_down(request, self._report.with_added(self._writer.reported.pop()))
                 if self._writer.due_s is not None:
                     self._writer.begin()
                     flusher.wake()

@@ -7,10 +7,9 @@ from typing import Any
 
 import anyio
 
-from adapters import AdapterError, Report, Request
-from adapters.exchange import Hidden, Tool
-from adapters.llamacpp.ingest import ChatIngest
-from adapters.llamacpp.materialize import materialize
+from adapters import AdapterError, Report, Request, StreamBroken
+from adapters.exchange import Finished, Hidden, Note, Operation, Reported, TextDelta, Tool
+from adapters.normalize import Turns, normalize
 from crdt_conv import Message, Target
 
 
@@ -23,6 +22,28 @@ STOP = {
     "choices": [{"delta": {}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 5, "completion_tokens": 2},
 }
+
+
+class ScriptedIngest:
+    """Reads the events of ``says``, ``STOP`` and operations that stand in a script as they are."""
+
+    def __init__(self) -> None:
+        self._finished: list[Finished] = []
+
+    def feed(self, event: Mapping[str, Any]) -> list[Operation]:
+        if "reported" in event:
+            return [Reported(**event["reported"])]
+        usage = event.get("usage")
+        if usage is not None:
+            counts = {"input_tokens": usage["prompt_tokens"], "output_tokens": usage["completion_tokens"]}
+            self._finished.append(Finished("stop", counts))
+        texts = (choice["delta"].get("content") for choice in event["choices"])
+        return [TextDelta(text) for text in texts if text]
+
+    def end(self) -> list[Finished]:
+        if not self._finished:
+            raise StreamBroken("the answer broke off before its end")
+        return self._finished
 
 
 class ScriptedAdapter:
@@ -42,10 +63,18 @@ class ScriptedAdapter:
     def materialize(
         self, log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden
     ) -> tuple[Request, Report]:
-        return materialize(log, target, tools, hidden)
+        turns = normalize(log)
+        self.check(turns)
+        body = {"messages": [{"role": turn.role, "content": turn.text} for turn in turns.turns]}
+        odd = tuple(Note(key, "this parameter is not sent") for key in sorted(target.params))
+        report = Report("scripted/1", turns.sent, (*turns.left_out, *odd), turns.repairs)
+        return Request("/chat", body), report
 
-    def ingest(self, request: Request) -> ChatIngest:
-        return ChatIngest()
+    def check(self, turns: Turns) -> None:
+        turns.check_answerable()
+
+    def ingest(self, request: Request) -> ScriptedIngest:
+        return ScriptedIngest()
 
     async def serve(self) -> None:
         await anyio.sleep_forever()
@@ -63,3 +92,13 @@ class ScriptedAdapter:
                     yield event
         finally:
             self.ended += 1
+
+
+class ContinuingAdapter(ScriptedAdapter):
+    """Goes on with an answer that stands at the end of the log."""
+
+    is_continuing = True
+
+    def check(self, turns: Turns) -> None:
+        if turns.turns[-1].role != "assistant":
+            super().check(turns)

@@ -9,9 +9,10 @@ import pytest
 
 from adapters import Executor, ProviderUnavailable, RequestRefused, RunFailed, StreamBroken
 from adapters.answers import wait_until_over
+from adapters.exchange import Note
 from adapters.executor import fulfil
 from crdt_conv import Conversation, InvalidMessage, Run, Store, Target, schema
-from tests.adapters.fakes import STOP, ScriptedAdapter, says
+from tests.adapters.fakes import STOP, ContinuingAdapter, ScriptedAdapter, says
 from tests.replicas import copy_of, sqlite_of
 
 pytestmark = pytest.mark.anyio
@@ -64,13 +65,28 @@ async def test_what_was_sent_is_on_record(store: Store, conversation: Conversati
     async with Executor(store, [adapter]):
         run = await over(conversation, conversation.runs.request(Target("scripted", params={"odd": 1})))
     assert run.sent == {
-        "materializer": "llamacpp/2",
+        "materializer": "scripted/1",
         "messages": 1,
-        "left_out": [{"about": "odd", "reason": "llama.cpp is not sent this parameter"}],
+        "left_out": [{"about": "odd", "reason": "this parameter is not sent"}],
         "repairs": [],
         "log": digest,
         "request": adapter.calls[0].digest,
     }
+
+
+async def test_what_only_the_call_could_tell_is_on_record_too(
+    store: Store, conversation: Conversation
+) -> None:
+    """A report that comes with the answer is added to what was written down before, and begins no message."""
+    told = {"reported": {"repairs": (Note("m", "mended"),), "reused": {"kv_tokens": 9}}}
+    adapter = ScriptedAdapter([told, RequestRefused("no")], [told, says("x"), STOP])
+    async with Executor(store, [adapter]):
+        refused = await over(conversation, conversation.runs.request(TARGET))
+        run = await over(conversation, conversation.runs.request(Target("scripted", params={"odd": 1})))
+    assert (refused.outputs, (refused.sent or {})["reused"]) == ((), {"kv_tokens": 9})
+    sent = run.sent or {}
+    assert (sent["reused"], sent["repairs"]) == ({"kv_tokens": 9}, [{"about": "m", "reason": "mended"}])
+    assert [note["about"] for note in sent["left_out"]] == ["odd"]
 
 
 async def test_tokens_are_written_in_batches(store: Store, conversation: Conversation) -> None:
@@ -198,6 +214,24 @@ async def test_a_run_is_taken_over_when_its_owner_is_gone(store: Store, conversa
         executor.offer(conversation)
         done = await over(conversation, run)
     assert (writer.message.status, done.epoch, len(done.outputs)) == ("interrupted", 2, 2)
+    assert [message.text for message in conversation.log().messages] == ["Where?", "Rome."]
+
+
+@pytest.mark.parametrize(("kind", "expected"), [(ContinuingAdapter, "Ro"), (ScriptedAdapter, "Where?")])
+async def test_who_can_goes_on_with_what_a_dead_owner_left(
+    store: Store, conversation: Conversation, kind: type[ScriptedAdapter], expected: str
+) -> None:
+    """An adapter that says so gets the interrupted answer at the end of the log; any other begins anew."""
+    run = conversation.runs.request(TARGET)
+    conversation.runs.claim(run.id, "the dead", 1)
+    writer = conversation.stream(parents=run.parents, run=run.id)
+    writer.write("Ro")
+    conversation.runs.update(run.id, state="streaming", output=writer.message.id)
+    adapter = kind([says("Rome."), STOP])
+    async with Executor(store, [adapter]) as executor:
+        executor.offer(conversation)
+        await over(conversation, run)
+    assert (adapter.calls[0].body or {})["messages"][-1]["content"] == expected
     assert [message.text for message in conversation.log().messages] == ["Where?", "Rome."]
 
 
