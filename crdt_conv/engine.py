@@ -140,6 +140,9 @@ class IndexStore(Protocol):
             IndexLost: The change is no whole one, and what it goes on from is not there.
         """
 
+    def repack(self, conversation: ConversationId) -> None:
+        """Drop what is dead: contents of messages that were written anew since."""
+
     def behind(self) -> list[ConversationId]:
         """Return the conversations whose index is not as new as their log."""
 

@@ -12,6 +12,7 @@ others from wherever they are.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol, cast
 from weakref import WeakMethod
@@ -59,6 +60,7 @@ class Index:
         self._places: dict[MessageId, int] = {}
         self._unsaved: set[MessageId] = set()
         self._dropped: set[str] = set()
+        self._copies: defaultdict[MessageId, set[MessageId]] = defaultdict(set)
         self._is_whole = True
         self.quarantined: dict[str, str] = {}
         self.roots: dict[str, Json] = {name: {} for name in schema.SMALL_ROOTS}
@@ -83,6 +85,7 @@ class Index:
         self.quarantined, self._kept, self._is_whole = {}, {}, True
         self._places.clear()
         self._unsaved.clear()
+        self._copies.clear()
         self.roots = {name: document.read(name) for name in schema.SMALL_ROOTS}
         nodes = []
         for key, raw in document.read("messages").items():
@@ -99,6 +102,8 @@ class Index:
         self._places = dict(zip(ids, range(len(ids)), strict=True))
         self.graph = self._graph_of(stored.nodes)
         self.graph.logs.remember(zip(ids, stored.contents, strict=True))
+        for node in stored.nodes:
+            self._note_source(node.id, node.source)
 
     def settle(self, changes: Changes, document: Source) -> None:
         """Take in what a transaction touched; adds what it placed to ``changes.messages``."""
@@ -139,7 +144,23 @@ class Index:
     def _note(self, message: Message) -> None:
         self._unsaved.add(message.id)
         self._places.setdefault(message.id, len(self._places))
+        self._note_source(message.id, message.source)
         self._keep(message)
+
+    def _note_source(self, message_id: MessageId, source: Iterable[MessageId]) -> None:
+        for original in source:
+            self._copies[original].add(message_id)
+
+    def copies(self, message_id: MessageId) -> set[MessageId]:
+        """Return the placed messages that were made from one, over any number of copies."""
+        found: set[MessageId] = set()
+        todo = [message_id]
+        while todo:
+            original = todo.pop()
+            near = {copy for copy in self._copies.get(original, ()) if copy in self.graph}
+            todo += near - found
+            found |= near
+        return found - {message_id}
 
     # Contents
 

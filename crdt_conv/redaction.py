@@ -3,18 +3,25 @@ Redaction in a document: everything that a message says or hides is deleted, its
 
 ``parts`` and ``hidden`` are replaced by new, empty Arrays: what another device
 writes into the old ones at the same time dies with them. The mark ``redacted``
-is a key of its own, since a status written at the same time may win over ours.
+is a key of its own, since a status written at the same time may win over ours. It
+reaches what squash and cherry-pick made from the message, also what comes in later,
+unless it is ``alone``. What the error of a run may quote goes too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from pycrdt import Array, Map
 
 from crdt_conv.document import Document
+from crdt_conv.errors import MalformedEntry
+from crdt_conv.graph import Graph
 from crdt_conv.ids import MessageId
 from crdt_conv.message import REDACTED
+from crdt_conv.node import Node
+from crdt_conv.run import parse_run
 
 KEPT: Final = frozenset({
     "role", "parents", "branch", "created", "author", "parts", "status", "run", "model", "usage",
@@ -23,8 +30,12 @@ KEPT: Final = frozenset({
 """The keys that a redacted message keeps; what stands under any other may quote what it said."""
 
 
-def empty(document: Document, message_id: MessageId) -> None:
-    """Empty a message, inside a transaction."""
+ALONE: Final = "alone"
+"""The mark of a message whose copies stay as they are."""
+
+
+def empty(document: Document, message_id: MessageId, *, mark: str | bool = True) -> None:
+    """Empty a message, inside a transaction; ``True`` goes before ``ALONE`` where it was marked before."""
     entry = document.entry("messages", message_id)
     if entry is None:
         return
@@ -35,8 +46,15 @@ def empty(document: Document, message_id: MessageId) -> None:
             entry[key] = Array([])
     if entry.get("status") != REDACTED:
         entry["status"] = REDACTED
-    if not entry.get("redacted"):
-        entry["redacted"] = True
+    marked = entry.get("redacted")
+    if not marked or (mark is True and marked == ALONE):
+        entry["redacted"] = mark
+
+
+def reaches_copies(document: Document, message_id: MessageId) -> bool:
+    """Whether a redacted message's copies are redacted with it."""
+    entry = document.entry("messages", message_id)
+    return entry is not None and entry.get("redacted") != ALONE
 
 
 def has_rest(document: Document, message_id: MessageId) -> bool:
@@ -54,3 +72,31 @@ def has_rest(document: Document, message_id: MessageId) -> bool:
 def _has_items(entry: Map[Any], key: str) -> bool:
     value = entry.get(key)
     return value is not None and not (isinstance(value, Array) and len(value) == 0)
+
+
+def quoting_runs(document: Document, graph: Graph[Node], redacted: AbstractSet[MessageId]) -> list[str]:
+    """
+    Return the runs whose error may quote one of some messages.
+
+    A provider's error quotes what it was asked: anything of the log that the run answers.
+    """
+    found = []
+    for run_id, raw in document.read("runs").items():
+        try:
+            run = parse_run(run_id, raw)
+        except MalformedEntry:
+            continue
+        if run.error and run.error.keys() - {"type"}:
+            log = graph.lin_ids(*(parent for parent in run.parents if parent in graph))
+            if not redacted.isdisjoint([*log, *run.outputs]):
+                found.append(run_id)
+    return found
+
+
+def unquote(document: Document, run_id: str) -> None:
+    """Leave of a run's error only its type, inside a transaction."""
+    entry = document.entry("runs", run_id)
+    error = entry.get("error") if entry is not None else None
+    if entry is not None and error is not None:
+        kind = error.get("type") if isinstance(error, dict | Map) else None
+        entry["error"] = {"type": kind if isinstance(kind, str) else "redacted"}

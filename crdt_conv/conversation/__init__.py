@@ -1,8 +1,8 @@
 """
 A conversation, from the bytes up: each class adds one concern to the one before.
 
-``Replica`` (durable document and index) → ``Reading`` → ``Writing`` →
-``Branching`` → ``Conversation``, the public name.
+``Replica`` (durable document and index) → ``Reading`` → ``Writing`` → ``Redacting``
+→ ``Branching`` → ``Conversation``, the public name.
 """
 
 from crdt_conv.conversation.conversation import Conversation

@@ -14,7 +14,7 @@ from itertools import count
 from crdt_conv import schema
 from crdt_conv.checks import LONGEST_BRANCH, check_branch, check_text
 from crdt_conv.clock import LATEST_MS
-from crdt_conv.conversation.writing import Writing
+from crdt_conv.conversation.redacting import Redacting
 from crdt_conv.errors import InvalidMessage, UnknownBranch
 from crdt_conv.hidden import SELF, HiddenField
 from crdt_conv.ids import MessageId, derived_bytes, merge_id
@@ -22,7 +22,7 @@ from crdt_conv.message import MAIN, MERGE, REDACTED, Author, Message, Part, blob
 from crdt_conv.writer import new_part
 
 
-class Branching(Writing):
+class Branching(Redacting):
     """Branches, alternatives and merges."""
 
     # Branches

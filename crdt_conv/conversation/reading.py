@@ -53,6 +53,16 @@ class Reading(Replica):
         asked = (node.id for node in graph) if message_ids is None else (graph[m].id for m in message_ids)
         return self.index.messages(list(asked))
 
+    def copies(self, message_id: str) -> list[Message]:
+        """
+        Return what squash and cherry-pick made from a message, and from that, parents first.
+
+        Raises:
+            UnknownMessage: It is not here, or waits for a parent.
+        """
+        found = self.index.copies(self.graph[message_id].id)
+        return self.index.messages([node.id for node in self.graph if node.id in found] if found else [])
+
     def lin(self, *message_ids: str) -> list[Message]:
         """
         Return the log as a message saw it, itself last; under several, each adds what is not there yet.

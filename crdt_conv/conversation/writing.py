@@ -1,22 +1,21 @@
-"""Writing a conversation: messages, streams, attachments, hidden fields, drafts, redaction."""
+"""Writing a conversation: messages, streams, attachments, hidden fields, drafts."""
 
 from __future__ import annotations
 
 import mimetypes
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pycrdt import Array
 
-from crdt_conv import redaction, schema
+from crdt_conv import schema
 from crdt_conv.checks import check_branch, check_text
 from crdt_conv.conversation.reading import Reading
 from crdt_conv.document import Document, shared
 from crdt_conv.encoding import MapOf
-from crdt_conv.errors import InvalidMessage, StoreError
+from crdt_conv.errors import InvalidMessage
 from crdt_conv.fields import Json, plain
 from crdt_conv.hidden import BLOB_FROM, HiddenField, hidden_fields
 from crdt_conv.ids import MessageId, new_id
@@ -25,7 +24,7 @@ from crdt_conv.writer import MessageWriter, new_part
 
 
 class Writing(Reading):
-    """What a person or a model adds, and what is taken out again."""
+    """What a person or a model adds."""
 
     def append(
         self,
@@ -247,37 +246,6 @@ class Writing(Reading):
             for message_id in carriers:
                 removed += _strip_one(document, message_id, where)
         return removed
-
-    # Redaction
-
-    def redact(self, message_id: str) -> Message:
-        """
-        Take out what a message says and hides, on every replica; its place in the graph stays.
-
-        After the next compaction the bytes are in no file of the store. Forks of this
-        conversation in the same store are redacted with it.
-
-        Raises:
-            UnknownMessage: It is not here.
-            StoreError: It could not be made durable.
-        """
-        message = self.message(message_id)
-        if message.status != REDACTED:
-            with self.writing() as document:
-                redaction.empty(document, message.id)
-        return self.message(message.id)
-
-    def _sweep(self, changed: Iterable[MessageId]) -> None:
-        """Empty again what was written into redacted messages by who had not heard of it."""
-        graph = self.graph
-        touched = [m for m in changed if m in graph and graph[m].status == REDACTED]
-        left = [message_id for message_id in touched if redaction.has_rest(self.document, message_id)]
-        # A reader can't, and whoever can will.
-        with suppress(StoreError):
-            if left:
-                with self.writing() as document:
-                    for message_id in left:
-                        redaction.empty(document, message_id)
 
     # Drafts
 

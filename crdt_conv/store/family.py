@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from crdt_conv.conversation import Conversation
 from crdt_conv.ids import ConversationId, MessageId
 from crdt_conv.message import REDACTED
+from crdt_conv.redaction import reaches_copies
 
 
 def family_of(conversation: str, origins: Mapping[str, str]) -> list[ConversationId]:
@@ -30,7 +31,8 @@ def same_redactions(one: Conversation, other: Conversation, changed: Iterable[Me
     """Redact in each of two related conversations what is redacted in the other, of what changed."""
     for message_id in changed:
         if message_id in one and message_id in other:
-            states = {conversation.graph[message_id].status == REDACTED for conversation in (one, other)}
-            if len(states) == 2:
-                one.redact(message_id)
-                other.redact(message_id)
+            redacted = [each for each in (one, other) if each.graph[message_id].status == REDACTED]
+            if len(redacted) == 1:
+                copies = reaches_copies(redacted[0].document, message_id)
+                one.redact(message_id, copies=copies)
+                other.redact(message_id, copies=copies)

@@ -104,6 +104,10 @@ class HealingIndex:
             self.heal(error)
             raise IndexLost(f"{self._path}: the stored index was damaged") from error
 
+    def repack(self, conversation: ConversationId) -> None:
+        """Drop what is dead."""
+        self.healing(lambda: self._index.repack(conversation))
+
     def behind(self) -> list[ConversationId]:
         """Return the conversations whose index is not as new as their log."""
         return self.healing(self._index.behind)

@@ -229,8 +229,11 @@ class Keeper:
     def _erase(self, conversation: ConversationId) -> None:
         """See to it that what was redacted is in no file, or leave it for next time."""
         index = self.index()
-        if index is not None and conversation in index.behind():
-            return
+        if index is not None:
+            if conversation in index.behind():
+                return
+            # The compaction may have come before the index was stored.
+            index.repack(conversation)
         # Of several deletions the first scrub is for all.
         due = [gone for gone in self.engine.tombstones() if self.engine.setting(erase_key(gone))]
         collect_blobs(self.engine, self.index(), at_ms=now_ms())

@@ -131,13 +131,17 @@ def redact(
         bool,
         typer.Option("--yes", "-y", help="Don't ask; nobody is asked where standard input is no terminal."),
     ] = False,
+    keep_copies: Annotated[
+        bool, typer.Option("--keep-copies", help="Leave what squash and cherry-pick made from it.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """
     Take out what a message says and hides, on every device; there is no way back.
 
-    Its place in the conversation stays. Where this command holds the store itself, its bytes are
-    in no file when it ends; a daemon's next compaction does the same.
+    Its place in the conversation stays. What squash and cherry-pick made from it goes with it.
+    Where this command holds the store itself, its bytes are in no file when it ends; a daemon's
+    next compaction does the same.
 
     Example: conv redact 01J9 01J9ZX --yes
     """
@@ -146,16 +150,18 @@ def redact(
         async with writing(db) as workspace:
             conversation = await workspace.open(conversation_id)
             found = find_message(conversation, message)
+            count = 0 if keep_copies else len(conversation.copies(found))
+            copies = f" and what was made from it ({count})" if count else ""
             if sys.stdin.isatty() and not (yes or json):
-                typer.confirm(f"Redact the message {found} for good?", abort=True, err=True)
-            redacted = conversation.redact(found)
+                typer.confirm(f"Redact the message {found}{copies} for good?", abort=True, err=True)
+            redacted = conversation.redact(found, copies=not keep_copies)
             await workspace.settle(conversation)
             if not workspace.is_through_daemon:
                 workspace.store.compact(conversation.id)
             if json:
                 print_json(message_json(conversation, redacted))
             else:
-                console.print(f"{found} is redacted")
+                console.print(f"{found}{copies} is redacted")
 
     run_async(main)
 

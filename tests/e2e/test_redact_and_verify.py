@@ -28,6 +28,20 @@ def test_what_is_redacted_is_in_no_file(tmp_path: Path) -> None:
     assert "no message nobody" in conv(db, "redact", trip, "nobody", code=1)
 
 
+def test_copies_are_redacted_unless_they_are_kept(tmp_path: Path) -> None:
+    """What was picked from a message goes with it, and stays with ``--keep-copies``."""
+    db = tmp_path / "chats.db"
+    for flags, status in (((), "redacted"), (("--keep-copies",), "complete")):
+        with Store(db) as store:
+            conversation = store.create()
+            said = conversation.append("user", SECRET)
+            (copy,) = conversation.cherry_pick([said.id])
+            name = conversation.id
+        assert ("made from it (1)" in conv(db, "redact", name, said.id, *flags)) == (status == "redacted")
+        shown = {m["id"]: m["status"] for m in conv_json(db, "show", name)["messages"]}
+        assert shown == {said.id: "redacted", copy.id: status}
+
+
 def test_redacting_through_a_daemon(tmp_path: Path) -> None:
     """A message is redacted where a daemon holds the store, too."""
     with daemon(tmp_path / "chats.db", "--no-executor") as server:

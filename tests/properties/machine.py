@@ -153,6 +153,7 @@ class Network(RuleBasedStateMachine):
             message.nonce,
             parts,
             message.status,
+            source=message.source,
         )
         return self.oracle.write(written)
 

@@ -32,6 +32,7 @@ class Written:
     parts: Parts
     status: str = "complete"
     is_redacted: bool = False
+    source: tuple[str, ...] = ()
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -116,7 +117,17 @@ class Oracle:
         """Note a message; a merge that two devices made is one."""
         known = self.messages.setdefault(written.id, written)
         assert known.facts == written.facts
+        if any(self.messages[original].is_redacted for original in written.source):
+            # Copied by who had not heard of it.
+            self.redact(written.id)
         return known
+
+    def redact(self, message_id: str) -> None:
+        """Note that a message is redacted, and with it what was copied from it, wherever that is."""
+        self.messages[message_id].is_redacted = True
+        for copy in self.messages.values():
+            if message_id in copy.source and not copy.is_redacted:
+                self.redact(copy.id)
 
     # Logs
 

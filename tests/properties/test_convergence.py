@@ -78,7 +78,7 @@ class Replicas(Operations):
         self.check_compacted(self.documents[0])
         for message_id in self.oracle.messages:
             self.documents[-1].redact(message_id)
-            self.oracle.messages[message_id].is_redacted = True
+            self.oracle.redact(message_id)
         exchange_all(self.documents)
         self.check_messages(self.documents[0])
         self.check_bytes()
@@ -90,7 +90,7 @@ class Replicas(Operations):
         self.note(stream.message)
         exchange_all(self.documents)
         second.redact(stream.message_id)
-        self.oracle.messages[stream.message_id].is_redacted = True
+        self.oracle.redact(stream.message_id)
         stream.write("nobody shall see «0»")
         stream.finish()
         for branch in first.branches:

@@ -165,7 +165,7 @@ class Messages(Network):
         message = conversation.message(self.pick(conversation, at))
         if message.role != "merge":
             written = conversation.redact(message.id)
-            self.oracle.messages[message.id].is_redacted = True
+            self.oracle.redact(message.id)
             assert is_redacted(conversation, message.id)
             if self.view(conversation) is not None:
                 assert (written.status, written.parts, written.nonce) == ("redacted", (), b"")

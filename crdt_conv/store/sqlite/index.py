@@ -171,7 +171,7 @@ class SqliteIndex:
     # Packing
 
     def repack(self, conversation: ConversationId) -> None:
-        """Write pages anew that are small or hold what is dead; call it inside a transaction."""
+        """Write pages anew that are small or hold what is dead; part of a transaction that is under way."""
         with self._connection.writing() as execute:
             known = execute("select key from indexes where conversation = ?", (conversation,)).fetchone()
             if known is None:

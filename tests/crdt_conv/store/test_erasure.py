@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from crdt_conv import Conversation, ConversationId, HiddenField, Message, Store, StoreError, new_part
+from crdt_conv import Conversation, ConversationId, HiddenField, Message, Store, StoreError, Target, new_part
 from crdt_conv.engine import Row
 from tests.crdt_conv import handmade as by_hand
 from tests.replicas import copy_of, exchange, replica, texts
@@ -407,3 +407,25 @@ def test_an_unrelated_conversation_with_the_same_id_is_left_alone(path: Path) ->
         stranger.receive(original.encode())
         original.redact(secret)
         assert WORD in stranger.message(secret).text
+
+
+# Copies
+
+
+@pytest.mark.parametrize("before", BEFORE, ids=lambda before: before.__name__)
+def test_copies_are_erased_with_it(path: Path, before: Callable[[Store], None]) -> None:
+    """Squashed or picked, also in a fork that is a document of its own, or quoted by an error: it is gone."""
+    with Store(path) as store:
+        original, secret = conversation_in(store)
+        original.fork("side", original.messages()[0].id)
+        original.cherry_pick([secret], "side")
+        run = original.runs.request(Target("openai"))
+        original.runs.update(run.id, state="failed", error={"type": "x", "message": WORD})
+        aside = store.fork(original.id, "Aside")
+        aside.squash("main", "side")
+        aside.cherry_pick([secret], "side")
+        before(store)
+        original.redact(secret)
+        assert_erased(store, original, aside)
+        assert {copy.status for copy in aside.copies(secret)} == {"redacted"}
+    assert left(path) == set()
