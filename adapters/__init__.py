@@ -21,6 +21,7 @@ from adapters.errors import (
 from adapters.exchange import Adapter, Note, Report, Request
 from adapters.executor import Executor
 from adapters.llamacpp import LlamaCpp, find_model
+from adapters.openai_chat import OpenAIChat
 
 __all__ = [
     "Adapter",
@@ -34,6 +35,7 @@ __all__ = [
     "NotAuthorized",
     "Note",
     "NothingToAnswer",
+    "OpenAIChat",
     "ProviderUnavailable",
     "QuotaExceeded",
     "Report",

@@ -45,6 +45,7 @@ _NARROWER: Final[Sequence[tuple[str, str, frozenset[str]]]] = (
     ("openai", "*", frozenset({"account", "model"})),
     ("azure:*", "*", frozenset({"account", "model"})),
     ("bedrock-mantle", "*", frozenset({"account", "model"})),
+    ("openrouter*", "*", frozenset({"model"})),
     ("xai", "*", frozenset({"account"})),
 )
 

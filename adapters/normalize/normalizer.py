@@ -26,7 +26,7 @@ INTERRUPTED = "interrupted: this call has no result"
 NO_BEGINNING = "(the conversation begins with an answer)"
 
 _UNFINISHED = frozenset({"streaming", "interrupted", "failed", "cancelled"})
-_SPOKEN = frozenset({"text", "media", "summary"})
+_SPOKEN = frozenset({"text", "media", "opaque", "summary"})
 
 
 def normalize(log: Sequence[Message]) -> Turns:
@@ -97,7 +97,7 @@ class Normalizer:
 
     def _add_user(self, message: Message) -> None:
         blocks = self._spoken(message, _SPOKEN)
-        if _is_blank(blocks):
+        if _is_blank(blocks) and not any(block.type == "opaque" for block in blocks):
             self._leave_out(message, "it has no text")
         else:
             self._push(Turn("user", blocks, message=message))
@@ -122,13 +122,13 @@ class Normalizer:
         for part in message.parts:
             if part.type == "tool_result":
                 result = self._answer(message, part)
-            elif part.type == "media" and result is not None:
+            elif part.type in ("media", "opaque") and result is not None:
                 result = replace(result, media=(*result.media, Block(message, part)))
                 self._results[result.call_id] = result
             elif part.type == "text" and result is not None and part.text:
                 result = replace(result, text="\n".join(filter(None, (result.text, part.text))))
                 self._results[result.call_id] = result
-            elif part.type != "media" or result is None:
+            else:
                 self._leave_out(message, f"a part {part.type!r} that belongs to no result")
 
     def _answer(self, message: Message, part: Part) -> Result | None:
@@ -172,7 +172,7 @@ class Normalizer:
         return tuple(
             Block(message, part)
             for part in message.parts
-            if part.type in types and (part.text or part.type == "media")
+            if part.type in types and (part.text or part.type in ("media", "opaque"))
         )
 
     def _answered(self, message: Message) -> tuple[Block, ...]:

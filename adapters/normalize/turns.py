@@ -50,7 +50,7 @@ class Result:
     """
     What came of one call. ``message`` is nothing where the call was never answered.
 
-    ``media`` are the pictures and files that came with it.
+    ``media`` are the pictures and files that came with it, and what only its provider knows.
     """
 
     call_id: str

@@ -52,6 +52,7 @@ PLACES = [
     Place("gemini", "vertex", "https://aiplatform.googleapis.com", "gemini-3", "a"),
     Place("openrouter", "openrouter/Anthropic", "https://openrouter.ai/api/v1", "c", "a"),
     Place("openrouter", "openrouter/Google", "https://openrouter.ai/api/v1", "c", "a"),
+    Place("openrouter", "openrouter/Google", "https://openrouter.ai/api/v1", "d", "a"),
     Place("xai", "xai", "https://api.x.ai/v1", "grok-5", "a"),
     Place("local", "host:127.0.0.1:1", "http://127.0.0.1:1", "m", ""),
 ]
