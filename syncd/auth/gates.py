@@ -82,7 +82,9 @@ class AnyOf:
                 return await gate.admit(credentials, conversation)
             except AccessDenied as denied:
                 refusals.append(denied)
-        raise max(refusals, key=lambda denied: denied.code)
+        # A missing right says more than a token that is no good, and of two gates the later one knows more of
+        # the token: it ended, or was revoked.
+        raise max(reversed(refusals), key=lambda denied: denied.code)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call ``callback`` when one of them would; see ``Gate``."""

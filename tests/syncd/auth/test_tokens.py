@@ -234,3 +234,6 @@ async def test_one_of_several_gates_is_enough(server: Server) -> None:
     with pytest.raises(AccessDenied) as denied:
         await gate.admit(Credentials(server.token(x=["read"])), "c")
     assert denied.value.code == 4403
+    server.gate.revoke(subject="ann")
+    with pytest.raises(AccessDenied, match="revoked"):
+        await gate.admit(Credentials(server.token()), "c")
