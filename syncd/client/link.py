@@ -93,7 +93,8 @@ class Link:
     @property
     def is_settled(self) -> bool:
         """Whether nothing is under way on this socket."""
-        return self.is_refused or (self._session is not None and self._session.is_in_sync)
+        session = self._session
+        return self.is_refused or (session is not None and (session.is_in_sync or session.is_refused))
 
     async def changed(self) -> None:
         """Wait until the status may have changed."""
@@ -170,12 +171,11 @@ class Link:
             case Acknowledged(upto):
                 conversation.acknowledge(self._peer, upto)
             case Admitted(is_read_only):
-                self._is_read_only = is_read_only
+                self._admitted(session, line, is_read_only=is_read_only)
             case TokenWanted():
                 line.send(session.token(line.token()))
             case Refused(refusal):
                 logger.warning("conversation %s: the server refused: %s", conversation.id, refusal.reason)
-                self._session = None
                 self._set("read-only" if self._is_read_only else "offline", refusal.reason)
             case Denied(reason):
                 self.refuse(reason, CloseCode.FORBIDDEN)
@@ -183,6 +183,13 @@ class Link:
                 self.refuse(reason, CloseCode.DELETED)
             case Closed(reason):
                 line.come_back(reason)
+
+    def _admitted(self, session: DocumentSession, line: Line, *, is_read_only: bool) -> None:
+        self._is_read_only = is_read_only
+        if session.is_refused and not is_read_only:
+            # What was refused goes out with the diff of a new socket: on this one, answers to
+            # frames from before would be taken for answers to it.
+            line.come_back("the server takes updates again")
 
     def _on_change(self, change: Change) -> None:
         session, line = self._session, self._line
@@ -193,5 +200,7 @@ class Link:
             self._settle()
 
     def _settle(self) -> None:
-        if self._session is not None:
-            self._set("in sync" if self._session.is_in_sync else "syncing")
+        session = self._session
+        # Who was refused reads on, and stays what it was told it is.
+        if session is not None and not session.is_refused:
+            self._set("in sync" if session.is_in_sync else "syncing")

@@ -10,7 +10,7 @@ import anyio
 
 from crdt_conv import Store
 from syncd.app import create_app
-from syncd.auth import TokenGate
+from syncd.auth import Gate, TokenGate
 from syncd.daemon import url_of
 from syncd.hub import Hub
 from syncd.limits import Limits
@@ -21,11 +21,16 @@ TOKEN = "let me in"
 
 @asynccontextmanager
 async def serving(
-    store: Store, port: int = 0, *, limits: Limits | None = None, origins: Collection[str] = ()
+    store: Store,
+    port: int = 0,
+    *,
+    limits: Limits | None = None,
+    origins: Collection[str] = (),
+    gate: Gate | None = None,
 ) -> AsyncIterator[str]:
     """Serve a store; yields the URL."""
     with socket.create_server(("127.0.0.1", port)) as listener:
-        hub = Hub(store, TokenGate(TOKEN), limits=limits, sweep_s=0.05)
+        hub = Hub(store, gate or TokenGate(TOKEN), limits=limits, sweep_s=0.05)
         async with hub.running(), Server(create_app(hub, origins=origins), hub.limits).serving(listener):
             yield url_of(listener)
 

@@ -97,14 +97,14 @@ class DocumentSession:
         self.address = address
         self._has_diffed = False
         self._is_synced = False
-        self._is_refused = False
+        self.is_refused = False
         self._told: Refusal | None = None
         self._unanswered: deque[int] = deque()
 
     @property
     def is_in_sync(self) -> bool:
         """Whether both ends have had everything, and ours was stored."""
-        return self._is_synced and self._has_diffed and not self._unanswered and not self._is_refused
+        return self._is_synced and self._has_diffed and not self._unanswered and not self.is_refused
 
     @property
     def unanswered(self) -> int:
@@ -143,7 +143,7 @@ class DocumentSession:
         Returns:
             The frame; nothing where the diff, still to come, will hold it, or the server takes nothing.
         """
-        if not self._has_diffed or self._is_refused or update == EMPTY_UPDATE:
+        if not self._has_diffed or self.is_refused or update == EMPTY_UPDATE:
             return None
         return self._send(Update(update), upto)
 
@@ -193,12 +193,12 @@ class DocumentSession:
         upto = self._unanswered.popleft()
         if not is_stored:
             # From here on nothing counts as stored: an update behind it may need it.
-            self._is_refused = True
+            self.is_refused = True
             refusal, self._told = self._told, None
             return [
                 Refused(refusal or Refusal(Status.PERMISSION_DENIED, "the server takes no updates from us"))
             ]
-        return [] if self._is_refused else [Acknowledged(upto)]
+        return [] if self.is_refused else [Acknowledged(upto)]
 
 
 def _received(update: bytes, *, is_diff: bool) -> list[Event]:

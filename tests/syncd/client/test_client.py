@@ -11,9 +11,11 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from crdt_conv import Conversation, Store
+from syncd.auth import Right
 from syncd.client import SyncClient
 from syncd.errors import SyncRefused, SyncTimeout
 from tests.replicas import replica, texts
+from tests.syncd.fakes import FakeGate
 from tests.syncd.servers import TOKEN, free_port, serving, until
 
 pytestmark = pytest.mark.anyio
@@ -109,6 +111,29 @@ async def test_a_wrong_token_is_final(store: Store) -> None:
         with pytest.raises(SyncRefused, match="token"):
             await client.sync(conversation, timeout_s=10)
         assert client.status(conversation).state == "refused"
+
+
+async def test_who_may_only_read_goes_on_reading_and_writes_once_it_may(store: Store) -> None:
+    """A refused update stops neither what others write nor, once the right comes, its own way out."""
+    gate, mine, theirs = FakeGate(ann=frozenset({Right.READ})), replica(), replica(name="bob")
+    async with (
+        serving(store, gate=gate) as url,
+        SyncClient(url, token="ann") as reader,
+        SyncClient(url, token="all") as writer,
+    ):
+        await reader.sync(mine, timeout_s=10)
+        mine.append("user", "may I?")
+        with pytest.raises(SyncRefused, match="may only read"):
+            await reader.sync(mine, timeout_s=10)
+        theirs.append("user", "hello")
+        await writer.sync(theirs, timeout_s=10)
+        await until(lambda: log_of(mine) == ["hello", "may I?"] or log_of(mine) == ["may I?", "hello"])
+        assert (reader.status(mine).state, reader.status(mine).waiting > 0) == ("read-only", True)
+        gate.rights["ann"] = frozenset({Right.WRITE})
+        gate.changed()
+        await until(lambda: reader.status(mine).state == "in sync")
+        assert reader.status(mine).waiting == 0
+        await until(lambda: "may I?" in log_of(theirs))
 
 
 async def test_a_server_that_turns_everybody_away_is_not_hammered() -> None:
