@@ -10,11 +10,11 @@ from anyio.abc import TaskGroup
 from starlette.websockets import WebSocket
 
 from crdt_conv import ConversationDeleted, CrdtConvError, InvalidMessage, MalformedUpdate, StoreError
-from syncd.auth import AccessDenied, Credentials, Grant
+from syncd.auth import AccessDenied, Credentials, Grant, Right
 from syncd.auth.http import credentials_of
 from syncd.connection import Connection
 from syncd.hub import Hub
-from syncd.member import Member
+from syncd.member import Member, Slot
 from syncd.protocol import AwarenessReceived, CloseCode, DiffRequested, RemoteProtocolError, UpdateReceived
 from syncd.protocol.hocuspocus.codec import (
     PONG,
@@ -39,6 +39,7 @@ from syncd.protocol.hocuspocus.server import (
 from syncd.protocol.refusals import Refusal, Status
 from syncd.rooms import Room
 from syncd.socket import Socket
+from syncd.tally import Kind, Tally
 from syncd.wire import ABNORMAL, Outgoing, wire_of
 
 TOO_MANY: Final = "too many documents on one socket"
@@ -54,6 +55,7 @@ class CollabMember(Member):
         self.address = address
         self._reader = reader
         self._stored = Outgoing(encode(address, SyncStatus(is_stored=True), is_server=True))
+        self._tally = Tally()
 
     def _say(self, body: Body) -> None:
         self.send(Outgoing(encode(self.address, body, is_server=True)))
@@ -62,7 +64,26 @@ class CollabMember(Member):
         if count:
             self.socket.send_times(self._stored, count)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def begin(self, state_vector: bytes) -> None:
+        """
+        Hear what the client has, and count anew, as it does.
+
+        Raises:
+            MalformedUpdate: ``state_vector`` is none.
+        """
+        self._tally.begin(state_vector)
+        for slot in self._slots:
+            slot.kind = Kind.UNCOUNTED
+
+    def weigh(self, slot: Slot, update: bytes, *, is_diff: bool) -> None:
+        """Find out what its answer is worth to the client."""
+        slot.kind = self._tally.kind_of(update, is_diff=is_diff)
+
+    def _worth(self, slot: Slot) -> int:
+        return self._tally.stored(slot.kind)
+
+    def _refuse(self, slot: Slot, refusal: Refusal) -> None:
+        self._tally.refused(slot.kind)
         # In words first: stock clients take no notice of the status.
         self._say(Stateless(refusal.to_json()))
         self._say(SyncStatus(is_stored=False))
@@ -70,17 +91,17 @@ class CollabMember(Member):
     def expel(self, code: int, reason: str) -> None:
         """Close this document; the others on the socket go on."""
         if code in {CloseCode.UNAUTHORIZED, CloseCode.FORBIDDEN}:
-            self.send(Outgoing(self._reader.session.deny(self.address, reason)))
-        else:
-            status = Status.TRY_AGAIN if code == CloseCode.TRY_AGAIN_LATER else Status.EVICTED
-            self._say(Stateless(Refusal(status, reason).to_json()))
-            self._say(Close(reason))
+            self._reader.send_away(self.address, code, reason)
+            return
+        status = Status.TRY_AGAIN if code == CloseCode.TRY_AGAIN_LATER else Status.EVICTED
+        self._say(Stateless(Refusal(status, reason).to_json()))
+        self._say(Close(reason))
         self._reader.leave(self.address)
 
     def regrant(self, grant: Grant) -> None:
         """Say what it may do from now on."""
-        self.grant = grant
-        self._say(Authenticated(is_read_only=not self.can_write))
+        self._say(Authenticated(is_read_only=not grant.may(Right.WRITE)))
+        super().regrant(grant)
 
     def ask_for_token(self) -> None:
         """Ask for a new token."""
@@ -146,6 +167,7 @@ class CollabReader:
                 case UpdateReceived(update, is_diff=is_diff):
                     room.submit(member, update, is_diff=is_diff)
                 case DiffRequested(state_vector):
+                    member.begin(state_vector)
                     room.answer(member, state_vector)
                 case AwarenessReceived(payload):
                     room.announce(member, payload)
@@ -174,7 +196,8 @@ class CollabReader:
         )
         try:
             grant = await self._hub.admissions.admit(shown, event.document)
-            member = self._members.get(event.address) or self._enter(event, grant)
+            known = self._members.get(event.address)
+            member = known or self._enter(event, grant)
         except AccessDenied as denied:
             self.socket.connection.denied(event.document, denied)
             self._turn_away(event.address, denied.code, denied.reason)
@@ -185,7 +208,9 @@ class CollabReader:
             self._turn_away(event.address, code, reason)
             return
         self._hub.admissions.add(member, shown)
-        member.grant = grant
+        if known is not None:
+            known.regrant(grant)
+            return
         frame, waiting = self.session.admit(event.address, is_read_only=not member.can_write)
         self.socket.send(Outgoing(frame))
         member.room.welcome(member)
@@ -207,8 +232,18 @@ class CollabReader:
             # The dialect has no "later" for one document: all of them come back.
             self.socket.close(code, reason)
             return
+        if address in self._members:
+            self.send_away(address, code, reason)
+        else:
+            self.socket.send(Outgoing(self.session.deny(address, reason)))
+
+    def send_away(self, address: str, code: int, reason: str) -> None:
+        """Have a client leave a document that it has no right to any more; its last one closes the socket."""
         self.socket.send(Outgoing(self.session.deny(address, reason)))
         self.leave(address)
+        is_asking = any(other != address or tokens for other, tokens in self._asking.items())
+        if not self._members and not is_asking:
+            self.socket.close(code, reason)
 
     def leave(self, address: str) -> None:
         """Leave a document."""

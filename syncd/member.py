@@ -17,6 +17,7 @@ from syncd.protocol.lib0 import encode_var_bytes
 from syncd.protocol.refusals import Refusal
 from syncd.protocol.ysync import SyncStep1, SyncStep2, Update, encode_sync
 from syncd.socket import Socket
+from syncd.tally import Kind
 from syncd.wire import Outgoing
 
 if TYPE_CHECKING:
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 class Slot:
     """One frame's place in the order of answers."""
 
-    __slots__ = ("is_settled", "member", "refusal")
+    __slots__ = ("is_settled", "kind", "member", "refusal")
 
     def __init__(self, member: Member) -> None:
         self.member = member
+        self.kind = Kind.COUNTED
         self.is_settled = False
         self.refusal: Refusal | None = None
 
@@ -51,6 +53,7 @@ class Member(ABC):
         self.unanswered: bytes | None = None
         self.is_unaware = False
         self.is_asked = False
+        self.is_behind = False
         self._slots: deque[Slot] = deque()
 
     @property
@@ -101,28 +104,40 @@ class Member(ABC):
         while slots and slots[0].is_settled:
             first = slots.popleft()
             if first.refusal is None:
-                stored += 1
+                stored += self._worth(first)
                 continue
             self._acknowledge(stored)
             stored = 0
-            self._refuse(first.refusal)
+            self.is_behind = True
+            self._refuse(first, first.refusal)
         self._acknowledge(stored)
 
     @abstractmethod
-    def _acknowledge(self, count: int) -> None:
-        """Say of so many frames that they are on disk."""
+    def weigh(self, slot: Slot, update: bytes, *, is_diff: bool) -> None:
+        """Find out what its answer is worth to the client; ``update`` was checked."""
+
+    def _worth(self, slot: Slot) -> int:
+        """Return how often to acknowledge a frame that is stored."""
+        del slot
+        return 1
 
     @abstractmethod
-    def _refuse(self, refusal: Refusal) -> None:
+    def _acknowledge(self, count: int) -> None:
+        """Say so many times that what was sent is on disk."""
+
+    @abstractmethod
+    def _refuse(self, slot: Slot, refusal: Refusal) -> None:
         """Say of one frame why its update was not taken."""
 
     @abstractmethod
     def expel(self, code: int, reason: str) -> None:
         """Have it leave the room."""
 
-    @abstractmethod
     def regrant(self, grant: Grant) -> None:
-        """Take note of what it may do from now on."""
+        """Take note of what it may do from now on; what was refused is asked for, once it may be written."""
+        could_write, self.grant = self.can_write, grant
+        if self.can_write and not could_write and self.is_behind:
+            self.room.ask(self)
 
     @abstractmethod
     def ask_for_token(self) -> None:

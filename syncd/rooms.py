@@ -99,7 +99,8 @@ class Room:
     def welcome(self, member: Member) -> None:
         """Ask a member for what it has, and tell it who is here."""
         if self._bytes <= SMALL_BYTES:
-            self._ask(member)
+            member.is_asked = True
+            self.ask(member)
         if self._presence:
             self.present(member)
 
@@ -132,14 +133,18 @@ class Room:
             return
         document = self.document
         member.send(Outgoing(member.diff(document.encode(state_vector))))
-        if not member.is_asked:
-            asyncio.get_running_loop().call_soon(self._ask, member)
+        if member.is_asked:
+            # By the greeting; who begins once more is asked once more.
+            member.is_asked = False
+        else:
+            asyncio.get_running_loop().call_soon(self.ask, member)
 
-    def _ask(self, member: Member) -> None:
-        if member in self._members and not member.is_asked:
+    def ask(self, member: Member) -> None:
+        """Ask a member for what it has and we have not."""
+        if member in self._members:
             try:
                 member.send(Outgoing(member.step1(self.document.state_vector)))
-                member.is_asked = True
+                member.is_behind = False
             except StoreError as error:
                 self.fail(member, error)
 
@@ -172,14 +177,15 @@ class Room:
         counters.received += 1
         counters.received_bytes += len(update)
         slot = member.expect()
-        if update == EMPTY_UPDATE:
-            member.settle(slot)
-            return
         try:
             check_update(update)
+            member.weigh(slot, update, is_diff=is_diff)
         except MalformedUpdate as error:
             self.refuse(member, str(error))
             member.settle(slot, Refusal(Status.INVALID_UPDATE, str(error)))
+            return
+        if update == EMPTY_UPDATE:
+            member.settle(slot)
             return
         if update in self._recent or ((is_diff or not member.can_write) and self.document.has(update)):
             # All of it is on disk already.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crdt_conv import MalformedUpdate, StoreError
 from syncd.auth import Grant
-from syncd.member import Member
+from syncd.member import Member, Slot
 from syncd.protocol import (
     AwarenessQueried,
     AwarenessReceived,
@@ -30,10 +30,14 @@ class SoloMember(Member):
     def __init__(self, socket: Socket, room: Room, grant: Grant) -> None:
         super().__init__(socket, room, grant, b"\x00", b"\x01")
 
+    def weigh(self, slot: Slot, update: bytes, *, is_diff: bool) -> None:
+        """Count nothing: an echo says what it is for."""
+
     def _acknowledge(self, count: int) -> None:
         """Nothing: the echo did."""
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, slot: Slot, refusal: Refusal) -> None:
+        del slot
         self.send(Outgoing(encode_frame(Denied(refusal.reason))))
         if refusal.status is Status.INVALID_UPDATE:
             self.socket.close(CloseCode.BAD_FRAME, refusal.reason)
@@ -44,10 +48,6 @@ class SoloMember(Member):
 
     def ask_for_token(self) -> None:
         """Ask nothing: the dialect has no word for it."""
-
-    def regrant(self, grant: Grant) -> None:
-        """Take note; the dialect has no word for it."""
-        self.grant = grant
 
 
 class SoloReader:
