@@ -9,11 +9,16 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from crdt_conv import new_id
+from syncd.auth import keys_file
+from syncd.auth.keys import read_keys, rotate
+from syncd.auth.tokens import issue
 
 TOKEN = "end-to-end"
 NODE = Path(__file__).parent / "node"
@@ -119,17 +124,60 @@ def conv_json(db: Path, *arguments: str, stdin: str = "") -> Any:
     return json.loads(conv(db, *arguments, "--json", stdin=stdin))
 
 
+def token_for(db: Path, sub: str, *, lifetime_s: float = 3600, **rights: str) -> str:
+    """
+    Return a token for a person, as ``syncd token`` makes it.
+
+    Args:
+        db: The daemon's store; a daemon that runs sees a first key at its next look, within a second.
+        sub: Whose it is.
+        lifetime_s: Seconds until it ends.
+        rights: By conversation, ``read,write``; ``everywhere`` stands for ``*``.
+    """
+    given = {"*" if room == "everywhere" else room: said.split(",") for room, said in rights.items()}
+    key = next(iter(read_keys(keys_file(db)).values()), None) or rotate(keys_file(db))
+    return issue(key, sub, given, now_s=time.time(), lifetime_s=lifetime_s)
+
+
+def syncd(db: Path, command: str, *arguments: str) -> str:
+    """Run a short ``syncd`` command, which must end well, and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "syncd", command, "--db", str(db), *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=60,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
 DIALECTS = ("y-websocket", "hocuspocus-4", "hocuspocus-3")
+HOCUSPOCUS = DIALECTS[1:]
 
 
 class StockClient:
     """A stock client in Node: y-websocket, or Hocuspocus' provider in one of two versions."""
 
-    def __init__(self, dialect: str, url: str, *rooms: str, token: str = TOKEN) -> None:
+    def __init__(
+        self,
+        dialect: str,
+        url: str,
+        *rooms: str,
+        token: str = TOKEN,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         command = ["node", str(NODE / "client.mjs"), dialect, url, token, *rooms]
+        self.dialect = dialect
         self.room = rooms[0]
         self.events: list[Any] = []
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=NODE)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=NODE,
+            env={**os.environ, **(environ or {})},
+        )
 
     def do(self, command: str, **fields: object) -> Any:
         """Send a command and return its answer; events that come before it are kept."""
@@ -152,6 +200,22 @@ class StockClient:
 
     def close(self) -> None:
         end(self._process)
+
+
+Connect = Callable[..., StockClient]
+
+
+def say(client: StockClient, text: str, *parents: str, room: int = 0) -> str:
+    """Let a stock client write a message; returns its id."""
+    message_id = new_id()
+    client.do("append", id=message_id, parents=list(parents), role="user", text=text, room=room)
+    return message_id
+
+
+def heard(client: StockClient, count: int, room: int = 0) -> list[str]:
+    """Wait until a stock client is in sync and has so many messages; returns what they say."""
+    client.do("wait", messages=count, room=room)
+    return [message["text"] for message in client.do("read", room=room)["messages"]]
 
 
 def node_is_missing() -> str:

@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from crdt_conv import Store, new_id
-from tests.e2e.programs import DIALECTS, Daemon, StockClient, conv_json, daemon, node_is_missing
+from tests.e2e.programs import (
+    DIALECTS,
+    HOCUSPOCUS,
+    Connect,
+    Daemon,
+    StockClient,
+    conv_json,
+    daemon,
+    heard,
+    node_is_missing,
+    say,
+)
 
 pytestmark = pytest.mark.skipif(bool(node_is_missing()), reason=node_is_missing())
-
-HOCUSPOCUS = DIALECTS[1:]
-
-Connect = Callable[..., StockClient]
-
-
-@pytest.fixture(params=DIALECTS)
-def dialect(request: pytest.FixtureRequest) -> str:
-    """Name a client."""
-    return str(request.param)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Daemon]:
-    """Run a daemon."""
-    with daemon(tmp_path / "chats.db", "--no-executor") as running:
-        yield running
-
-
-@pytest.fixture
-def connect(server: Daemon, dialect: str) -> Iterator[Connect]:
-    """Start clients, which are ended."""
-    with ExitStack() as clients:
-
-        def start(*rooms: str, token: str | None = None, kind: str = dialect) -> StockClient:
-            given = {} if token is None else {"token": token}
-            client = StockClient(kind, server.ws, *rooms, **given)
-            clients.callback(client.close)
-            return client
-
-        yield start
-
-
-def say(client: StockClient, text: str, *parents: str, room: int = 0) -> str:
-    """Let a browser write a message; returns its id."""
-    message_id = new_id()
-    client.do("append", id=message_id, parents=list(parents), role="user", text=text, room=room)
-    return message_id
-
-
-def heard(client: StockClient, count: int, room: int = 0) -> list[str]:
-    """Wait until a browser has so many messages; returns what they say."""
-    client.do("wait", messages=count, room=room)
-    return [message["text"] for message in client.do("read", room=room)["messages"]]
 
 
 def test_two_browsers_and_the_command_line_share_a_conversation(server: Daemon, connect: Connect) -> None:
@@ -74,10 +38,10 @@ def test_two_browsers_and_the_command_line_share_a_conversation(server: Daemon, 
     assert (message["created"], message["nonce"], message["parents"]) == ("number", "Uint8Array", [first])
 
 
-def test_dialects_share_a_document(connect: Connect) -> None:
+def test_dialects_share_a_document(start: Connect) -> None:
     """A client of each dialect in one room: all read the same."""
     room = new_id()
-    browsers = [connect(room, kind=kind) for kind in DIALECTS]
+    browsers = [start(kind, room) for kind in DIALECTS]
     for number, browser in enumerate(browsers):
         say(browser, f"from {number}")
     for browser in browsers:
@@ -219,10 +183,3 @@ def test_what_is_said_to_be_saved_is_on_disk(tmp_path: Path, dialect: str) -> No
             assert other.do("state")["text"] == "x" * 20
         finally:
             other.close()
-
-
-def refusals(client: StockClient) -> list[str]:
-    """Return the statuses that a client was told in stateless messages."""
-    return [
-        json.loads(event["payload"])["status"] for event in client.events if event["event"] == "stateless"
-    ]

@@ -9,10 +9,14 @@
 //     {"do": "typed", "length": n}                       the same for so many characters of that text
 //     {"do": "settled"}                                  answer when the client says that nothing is unsaved
 //     {"do": "read"}                                     answer with the messages, sorted by id
-//     {"do": "state"}                                    synced, unsynced changes, scope, and the text
+//     {"do": "state"}                                    stopped, synced, unsynced changes, scope, and the text
+//     {"do": "erase", "length": n}                       delete the start of that text
 //     {"do": "present", "state"} / {"do": "presences"}   show oneself; answer with everybody
 //     {"do": "absent", "clients": n}                     answer when no more than n are here
 //     {"do": "token", "token"}                           use another token from now on, and show it
+//     {"do": "next", "token"}                            use another token when one is asked for
+//     {"do": "kill", "pid"}                              SIGKILL a process in the very moment when all is said to be saved
+//     {"do": "force"}                                    sync again on the socket that is open
 //     {"do": "disconnect"} / {"do": "connect"}           lose and find the network
 import { createInterface } from 'node:readline'
 import { webcrypto } from 'node:crypto'
@@ -24,31 +28,39 @@ const [dialect, url, firstToken, ...rooms] = process.argv.slice(2)
 const say = (answer) => process.stdout.write(JSON.stringify(answer) + '\n')
 let token = firstToken
 let socket
+// y-websocket says in the console what the server refused.
+console.warn = (...words) => say({ event: 'warned', text: words.join(' ') })
+// A browser sends its cookies by itself.
+class Browser extends WebSocket {
+  constructor (address, protocols) { super(address, protocols, { headers: process.env.COOKIE ? { cookie: process.env.COOKIE } : {} }) }
+}
 
 const yWebsocket = (room, document) => {
   const provider = new WebsocketProvider(`${url}/sync`, room, document, {
-    params: { token }, WebSocketPolyfill: WebSocket, disableBc: true
+    params: { token }, WebSocketPolyfill: Browser, disableBc: true
   })
-  provider.on('closed', (event) => say({ event: 'closed', code: event?.code, reason: event?.reason }))
-  provider.on('connection-close', (event) => say({ event: 'connection-close', code: event?.code }))
+  provider.on('closed', (event) => say({ event: 'closed', room, code: event?.code, reason: event?.reason }))
+  provider.on('connection-close', (event) => say({ event: 'connection-close', room, code: event?.code }))
   return {
     provider,
     connect: () => provider.connect(),
     disconnect: () => provider.disconnect(),
     show: () => { provider.params.token = token },
-    isSettled: () => provider.synced
+    force: () => { throw new Error('y-websocket has no such call') },
+    isSettled: () => provider.synced,
+    isStopped: () => !provider.shouldConnect && provider.ws === null
   }
 }
 
 const hocuspocus = async (room, document) => {
   const { HocuspocusProvider, HocuspocusProviderWebsocket } =
     await import(dialect === 'hocuspocus-3' ? 'hocuspocus-provider-3' : '@hocuspocus/provider')
-  socket ??= new HocuspocusProviderWebsocket({ url: `${url}/collab`, WebSocketPolyfill: WebSocket, delay: 100, minDelay: 100, maxDelay: 500 })
+  socket ??= new HocuspocusProviderWebsocket({ url: `${url}/collab`, WebSocketPolyfill: Browser, delay: 100, minDelay: 100, maxDelay: 500 })
   const provider = new HocuspocusProvider({
     websocketProvider: socket,
     name: room,
     document,
-    token: () => token,
+    token: () => { say({ event: 'asked', room }); return token },
     onAuthenticated: ({ scope }) => say({ event: 'authenticated', room, scope }),
     onAuthenticationFailed: ({ reason }) => say({ event: 'denied', room, reason }),
     onStateless: ({ payload }) => say({ event: 'stateless', room, payload }),
@@ -61,7 +73,10 @@ const hocuspocus = async (room, document) => {
     // Connecting again before the close is complete is passed over by version 3.
     disconnect: () => { socket.disconnect(); return until(() => socket.status === 'disconnected') },
     show: () => provider.sendToken(),
-    isSettled: () => provider.synced && !provider.hasUnsyncedChanges
+    force: () => provider.forceSync(),
+    isSettled: () => provider.synced && !provider.hasUnsyncedChanges,
+    // The socket is others' too: a document's own end is that it is let in no more.
+    isStopped: () => !provider.isAuthenticated
   }
 }
 
@@ -89,6 +104,12 @@ const until = (holds) => new Promise((resolve) => {
   check()
 })
 
+// At once: an event of our own would let the daemon store what it has only said to have stored.
+const kill = (pid) => {
+  try { process.kill(pid, 'SIGKILL') } catch { return }
+  say({ event: 'killed' })
+}
+
 const read = ({ messages }) => [...messages.entries()].sort().map(([id, message]) => ({
   id,
   role: message.get('role'),
@@ -103,17 +124,21 @@ const present = ({ provider }) => [...provider.awareness.getStates().values()].f
 const answers = {
   append: (client, command) => { append(client, command) },
   type: (client, { text }) => { client.text.insert(0, text) },
+  erase: (client, { length }) => { client.text.delete(0, length) },
   wait: (client, command) => until(() => client.provider.synced && client.messages.size >= command.messages),
   typed: (client, { length }) => until(() => client.provider.synced && client.text.length >= length),
   settled: (client) => until(client.isSettled),
   read: (client) => ({ messages: read(client) }),
-  state: ({ provider, text }) => ({
-    synced: provider.synced, unsynced: provider.hasUnsyncedChanges, scope: provider.authorizedScope, text: text.toString()
+  state: ({ provider, text, isStopped }) => ({
+    stopped: isStopped(), synced: provider.synced, unsynced: provider.hasUnsyncedChanges, scope: provider.authorizedScope, text: text.toString()
   }),
   present: ({ provider }, { state }) => { provider.awareness.setLocalState(state) },
   presences: (client, { clients }) => until(() => present(client).length >= clients).then(() => ({ states: present(client) })),
   absent: (client, { clients }) => until(() => present(client).length <= clients),
-  token: (client, command) => { token = command.token; client.show() },
+  token: (client, command) => { token = command.token; return client.show() },
+  next: (client, command) => { token = command.token },
+  kill: ({ provider }, { pid }) => { provider.on('unsyncedChanges', ({ number }) => number === 0 && kill(pid)) },
+  force: (client) => client.force(),
   disconnect: (client) => client.disconnect(),
   connect: (client) => { client.connect() }
 }
