@@ -18,6 +18,15 @@ REQUESTED: Final = "requested"
 FINAL: Final = frozenset({"complete", "failed", "cancelled", "interrupted"})
 
 
+def may_ask_for_run(update: bytes) -> bool:
+    """
+    Whether an update may hold a new run, seen without decoding it.
+
+    Yjs names the root with the first value of a key, and a run's key is new.
+    """
+    return b"runs" in update
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Which model shall answer: an adapter's name, and what it leaves open is the adapter's to choose."""

@@ -14,6 +14,9 @@ class Subscribers(Generic[T]):
     def __init__(self) -> None:
         self._callbacks: dict[object, Callable[[T], None]] = {}
 
+    def __len__(self) -> int:
+        return len(self._callbacks)
+
     def add(self, callback: Callable[[T], None]) -> Callable[[], None]:
         """Tell ``callback`` from now on; returns the way to stop it."""
         # The way out knows a key, not the callback, whose owner may keep it: no cycle.

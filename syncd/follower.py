@@ -1,10 +1,11 @@
 """
 Brings the conversations of this process up to date with what clients sent, behind the relay.
 
-Relaying needs bytes alone; the executor, the list and search need the conversation. So what was
-committed is applied a little later, many updates as one, and under load no more of the time is
-spent on it than ``SHARE``: then the groups grow, and nobody waits. Conversations that changed last
-stay in memory, as many as ``KEPT``.
+Relaying needs bytes alone; the executor, lists and search need the conversation. So what was
+committed is applied a little later, many updates as one. Where somebody waits, for the answer to a
+run or for a conversation's next change, that is soon; the others are followed when they have
+gathered something, with little of the time, and at once where they are asked for. Under load the
+groups grow, and nobody waits. Conversations that changed last stay in memory, as many as ``KEPT``.
 """
 
 from __future__ import annotations
@@ -15,16 +16,21 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import anyio
+import anyio.lowlevel
 
 from crdt_conv import Change, Conversation, MalformedUpdate, Store, StoreError
+from crdt_conv.run import may_ask_for_run
 from syncd.logs import event
 
 logger = logging.getLogger("syncd")
 
-DELAY_S = 0.02
-"""What comes within so long is applied together."""
-SHARE = 0.2
-"""How much of the time may be spent here."""
+SOON_S = 0.02
+"""Where somebody waits: what comes within so long is applied together."""
+SOON_SHARE = 0.2
+"""How much of the time may be spent on that."""
+LATER_S = 0.25
+"""The same where nobody does."""
+LATER_SHARE = 0.05
 KEPT = 32
 """So many conversations stay in memory."""
 
@@ -38,12 +44,14 @@ class Follower:
         self._kept: OrderedDict[str, Conversation] = OrderedDict()
         self._failed: dict[str, list[tuple[int, bytes]]] = {}
         self._applying: tuple[str, int] = ("", 0)
-        self._wake = anyio.Event()
+        self._soon = _Turns(SOON_S, SOON_SHARE)
+        self._later = _Turns(LATER_S, LATER_SHARE)
 
     def note(self, conversation_id: str, seq: int, update: bytes) -> None:
         """Hear of an update that stands in the log."""
         self._behind.setdefault(conversation_id, []).append((seq, update))
-        self._wake.set()
+        is_awaited = may_ask_for_run(update) or self._store.is_watched(conversation_id)
+        (self._soon if is_awaited else self._later).add(conversation_id)
 
     def forget(self, conversation_id: str) -> None:
         """Leave a conversation alone: it was deleted."""
@@ -66,15 +74,17 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._take_turns, self._soon)
+            tasks.start_soon(self._take_turns, self._later)
+
+    async def _take_turns(self, turns: _Turns) -> None:
         while True:
-            await self._wake.wait()
-            await anyio.sleep(DELAY_S)
-            while self._behind:
-                began_s = time.perf_counter()
-                self._follow_next()
-                spent_s = time.perf_counter() - began_s
-                await anyio.sleep(spent_s * (1 / SHARE - 1))
-            self._wake = anyio.Event()
+            conversation_id = await turns.take()
+            began_s = time.perf_counter()
+            self.catch_up_with(conversation_id)
+            spent_s = time.perf_counter() - began_s
+            await anyio.sleep(spent_s * (1 / turns.share - 1))
 
     def let_go(self, in_use: Callable[[str], bool]) -> None:
         """Keep no conversation in memory that is not in use, unless it is behind."""
@@ -88,20 +98,23 @@ class Follower:
         failed, self._failed = self._failed, {}
         for conversation_id, rows in failed.items():
             self._behind[conversation_id] = rows + self._behind.get(conversation_id, [])
-            self._wake.set()
+            self._later.add(conversation_id)
 
     def catch_up(self) -> None:
         """Apply all that is left, at once."""
-        while self._behind:
-            self._follow_next()
+        for conversation_id in tuple(self._behind):
+            self._follow(conversation_id)
+
+    async def caught_up(self) -> None:
+        """Apply all that was left when this was called, and let others at it in between."""
+        for conversation_id in tuple(self._behind):
+            self.catch_up_with(conversation_id)
+            await anyio.lowlevel.checkpoint()
 
     def catch_up_with(self, conversation_id: str) -> None:
         """Apply what is left for one conversation, at once: somebody reads it."""
         if conversation_id in self._behind:
             self._follow(conversation_id)
-
-    def _follow_next(self) -> None:
-        self._follow(next(iter(self._behind)))
 
     def _follow(self, conversation_id: str) -> None:
         rows = self._behind.pop(conversation_id)
@@ -126,3 +139,29 @@ class Follower:
         if len(self._kept) > KEPT:
             conversation_id, _ = self._kept.popitem(last=False)
             self._store.let_go(conversation_id)
+
+
+class _Turns:
+    """Conversations that wait for their turn, the one that came first first."""
+
+    def __init__(self, delay_s: float, share: float) -> None:
+        self.share = share
+        self._delay_s = delay_s
+        self._since: dict[str, float] = {}
+        self._wake = anyio.Event()
+
+    def add(self, conversation_id: str) -> None:
+        """Have a turn; of two the first counts."""
+        if conversation_id not in self._since:
+            self._since[conversation_id] = time.monotonic()
+            self._wake.set()
+
+    async def take(self) -> str:
+        """Wait for the next turn, and until its conversation has gathered something."""
+        if not self._since:
+            self._wake = anyio.Event()
+            await self._wake.wait()
+        conversation_id, since_s = next(iter(self._since.items()))
+        await anyio.sleep(since_s + self._delay_s - time.monotonic())
+        del self._since[conversation_id]
+        return conversation_id

@@ -18,7 +18,7 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
-from adapters.answers import answer_pieces, watching
+from adapters.answers import Changes, answer_pieces, watching
 from adapters.errors import RunFailed
 from adapters.exchange import Adapter
 from adapters.executor.fulfil import Fulfilment
@@ -127,9 +127,11 @@ class Executor:
 
     async def _fulfil(self, conversation: Conversation, run_id: str) -> None:
         try:
-            run = await self._with_messages(conversation, run_id)
-            async with self._limits[run.target.adapter]:
-                await self._fulfil_once_leased(conversation, run_id)
+            # Watched to its end, so that who cancels it from elsewhere is heard soon.
+            async with watching(conversation) as changes:
+                run = await self._with_messages(conversation, run_id, changes)
+                async with self._limits[run.target.adapter]:
+                    await self._fulfil_once_leased(conversation, run_id)
         except* (UnknownRun, StoreError) as errors:
             # A full disk must not end the other runs. This one's lease ends by itself.
             reason = errors.exceptions[0]
@@ -137,14 +139,14 @@ class Executor:
         finally:
             del self._mine[run_id]
 
-    async def _with_messages(self, conversation: Conversation, run_id: str) -> Run:
+    @staticmethod
+    async def _with_messages(conversation: Conversation, run_id: str, changes: Changes) -> Run:
         """Return a run once all that it answers is here: it may come first, through a gap."""
-        async with watching(conversation) as changes:
-            while True:
-                run = conversation.runs[run_id]
-                if run.is_over or all(parent in conversation.graph for parent in run.parents):
-                    return run
-                await changes.wait()
+        while True:
+            run = conversation.runs[run_id]
+            if run.is_over or all(parent in conversation.graph for parent in run.parents):
+                return run
+            await changes.wait()
 
     async def _fulfil_once_leased(self, conversation: Conversation, run_id: str) -> None:
         """Wait for a lease while another executor holds it; the run may be over by then."""

@@ -430,6 +430,11 @@ class Replica:
         """Call ``callback``, which must not raise, for every durable change; returns the way to stop it."""
         return self._subscribers.add(callback)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody besides the store hears of every change."""
+        return len(self._subscribers) > 1
+
     def _announce(self, changes: Changes, seq: int, origin: str | None, *, is_listed: bool = False) -> None:
         graph = self.graph
         for message_id in changes.messages:

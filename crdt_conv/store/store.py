@@ -253,6 +253,11 @@ class Store(Keeper):
         """Call ``callback``, which must not raise, for every durable change; returns the way to stop it."""
         return self._subscribers.add(callback)
 
+    def is_watched(self, conversation_id: str) -> bool:
+        """Whether somebody in this process waits for the changes of this one conversation."""
+        conversation = self._live.get(conversation_id)
+        return conversation is not None and conversation.is_watched
+
     def _on_change(self, change: Change) -> None:
         self._subscribers.tell(change)
         self._follow_redactions(change)

@@ -63,6 +63,10 @@ class Call:
         self.request.app.state.hub.follower.catch_up_with(self.conversation_id)
         return self.store.open(self.conversation_id)
 
+    async def catch_up(self) -> None:
+        """See to it that what clients were told is on disk is listed, and found."""
+        await self.request.app.state.hub.follower.caught_up()
+
     # Who asks
 
     async def admit(self) -> None:

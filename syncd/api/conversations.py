@@ -24,6 +24,7 @@ HIDDEN: Final = Parameter(
 
 async def list_conversations(call: Call) -> Response:
     """List what the caller may read, the one that changed last first."""
+    await call.catch_up()
     limit = call.query("limit") or LIMIT.schema["default"]
     cursor = call.query("cursor")
     before = tuple(decode_cursor(cursor, int, str)) if cursor is not None else None

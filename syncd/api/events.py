@@ -50,12 +50,18 @@ async def stream_events(call: Call) -> ASGIApp:
     if call.request.method == "HEAD":
         return Response(media_type=EVENTS)
     feed, reader = _open(app, conversation.id, last_event_id)
+    # The feed hears of all conversations; this one is to be brought up to date soon.
+    unwatch = conversation.subscribe(lambda _: None)
     rights = Rights(app.state.gate, grant, lambda: call.grant(conversation.id))
 
     async def show(topic: Topic) -> Any:
         return _show(conversation, topic)
 
-    return EventStream(reader, show, rights, lambda: feed.leave(conversation.id, reader))
+    def leave() -> None:
+        unwatch()
+        feed.leave(conversation.id, reader)
+
+    return EventStream(reader, show, rights, leave)
 
 
 def _open(app: Starlette, conversation: str | None, last_event_id: str | None) -> tuple[Feed, Reader]:

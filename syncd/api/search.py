@@ -39,6 +39,7 @@ class _Hit(NamedTuple):
 
 async def search(call: Call) -> Response:
     """Find conversations and messages."""
+    await call.catch_up()
     words, limit = call.query("q"), call.query("limit") or LIMIT.schema["default"]
     cursor = call.query("cursor")
     place = decode_cursor(cursor, int)[0] if cursor is not None else 0

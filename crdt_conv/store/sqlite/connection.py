@@ -140,6 +140,21 @@ class Connection:
             yield execute
 
     @contextmanager
+    def deriving(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        """Write what can be made anew in one transaction without an fsync: the next one brings it along."""
+        with self.lock, self.border():
+            self._check_open()
+            if self._connection.in_transaction:
+                yield self._connection.execute
+                return
+            self._connection.execute("pragma synchronous = normal")
+            try:
+                with self.writing() as execute:
+                    yield execute
+            finally:
+                self._connection.execute("pragma synchronous = full")
+
+    @contextmanager
     def _transaction(self, begin: str) -> Iterator[Callable[..., sqlite3.Cursor]]:
         with self.lock, self.border():
             self._check_open()

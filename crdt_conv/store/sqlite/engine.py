@@ -29,7 +29,11 @@ _DELETE: Final = (
     "delete from conversations where id = ?",
 )
 _APPEND: Final = "insert into updates (conversation, origin, data, crc) values (?, ?, ?, ?)"
-_DESCRIBE: Final = "update conversations set title = ?, forked_from = ? where id = ?"
+_DESCRIBE: Final = (
+    "update conversations set title = ?1, forked_from = ?2 where id = ?3"
+    # What is as it was is no page to write.
+    " and (title is not ?1 or forked_from is not ?2)"
+)
 
 
 class SqliteEngine:
@@ -203,7 +207,7 @@ class SqliteEngine:
 
     def describe(self, conversation: ConversationId, listed: Listed) -> None:
         """Keep what the list shows."""
-        with self._writing() as execute:
+        with self.connection.deriving() as execute:
             execute(_DESCRIBE, (*listed, conversation))
 
     def delete(self, conversation: ConversationId, *, at_ms: int, blobs: Iterable[str] = ()) -> None:

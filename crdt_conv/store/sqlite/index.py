@@ -126,7 +126,7 @@ class SqliteIndex:
 
     def write(self, conversation: ConversationId, change: IndexChange) -> None:
         """Keep what changed, and make it findable."""
-        with self._connection.writing() as execute:
+        with self._connection.deriving() as execute:
             if execute("select 1 from deleted where conversation = ?", (conversation,)).fetchone():
                 return
             head = self._head_for(execute, conversation, change)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from crdt_conv.engine import Row
+from crdt_conv.errors import StoreError
 from crdt_conv.ids import ConversationId
 from crdt_conv.store import SqliteEngine
+from crdt_conv.store.sqlite.connection import Connection
 
 C = ConversationId("c")
 
@@ -76,3 +80,18 @@ def test_the_outbox_counts_what_a_peer_lacks(log: SqliteEngine) -> None:
     log.acknowledge("peer", C, 3)
     log.acknowledge("peer", C, 2)
     assert (log.waiting("peer", C), log.waiting("third", C)) == (0, 3)
+
+
+def test_what_is_derived_is_written_without_fsync_and_nothing_else(tmp_path: Path) -> None:
+    """The next transaction is durable by itself again, whatever became of the one that was not."""
+    connection = Connection(tmp_path / "chats.db")
+    level = "pragma synchronous"
+    with connection.deriving() as execute:
+        assert execute(level).fetchone() == (1,)
+        execute("insert into settings values ('a', '1')")
+    with pytest.raises(StoreError), connection.deriving() as execute:
+        execute("insert into nowhere values (1)")
+    assert connection.rows(level) == [(2,)]
+    with connection.writing(), connection.deriving() as execute:
+        assert execute(level).fetchone() == (2,)
+    connection.close()
