@@ -52,6 +52,17 @@ def merge_id(branch: str, parents: Sequence[str], at_ms: int) -> str:
     return _ulid(at_ms, derived_bytes("id", branch, *parents)[:10])
 
 
+def imported_id(at_ms: int, *words: str) -> str:
+    """
+    Derive the id of what another program wrote: imported twice, or on two devices, it is one thing.
+
+    Args:
+        at_ms: When it was written, in milliseconds.
+        words: What names it there: the program, and its own ids.
+    """
+    return _ulid(at_ms, hashlib.sha256("\0".join(("crdt-conv import", *words)).encode()).digest()[:10])
+
+
 def derived_bytes(*words: str) -> bytes:
     """Return SHA-256 over ``words``, for what two devices must derive alike."""
     return hashlib.sha256("\0".join(("crdt-conv merge", *words)).encode()).digest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from crdt_conv.errors import InvalidMessage
 from crdt_conv.fields import Json, plain
 from crdt_conv.hidden import BLOB_FROM, HiddenField, hidden_fields
 from crdt_conv.ids import MessageId, new_id
-from crdt_conv.message import MAIN, MERGE, REDACTED, ROLES, Author, Message, Part, blobs_of
+from crdt_conv.message import MAIN, MERGE, REDACTED, ROLES, STATUSES, Author, Message, Part, blobs_of
 from crdt_conv.writer import MessageWriter, new_part
 
 
@@ -81,6 +81,58 @@ class Writing(Reading):
         )
         self._write([draft], {draft.id: stored})
         return self.message(draft.id)
+
+    def insert(
+        self, messages: Iterable[Message], hidden: Mapping[str, Sequence[HiddenField]] | None = None
+    ) -> list[MessageId]:
+        """
+        Write messages that were made elsewhere, with the ids and parents they have, as one update.
+
+        What is here already is passed over: doing it twice changes nothing.
+
+        Args:
+            messages: Parents before what stands on them.
+            hidden: The hidden fields of messages, by their ids.
+
+        Returns:
+            The ids of those that were new.
+
+        Raises:
+            InvalidMessage: One can't be; none was written.
+            UnknownMessage: A parent is neither here nor before it.
+            StoreError: They could not be made durable.
+        """
+        drafts: dict[str, Message] = {}
+        sealed: dict[MessageId, Sequence[HiddenField]] = {}
+        for message in messages:
+            if message.id not in self.graph and message.id not in drafts:
+                fields = self._stored_fields((hidden or {}).get(message.id, ()))
+                drafts[message.id] = self._whole(message, fields, drafts)
+                sealed[message.id] = fields
+        if drafts:
+            self._write(list(drafts.values()), sealed)
+        return list(sealed)
+
+    def _whole(
+        self, message: Message, hidden: Sequence[HiddenField], before: Mapping[str, Message]
+    ) -> Message:
+        """Return a message as it is to be written, checked."""
+        check_branch(message.branch)
+        if message.role not in ROLES or message.status not in STATUSES:
+            raise InvalidMessage(
+                f"no message has the role {message.role!r} and the status {message.status!r}"
+            )
+        if not message.id.isascii() or not message.id.isalnum() or not 0 <= message.created < 2**53:
+            raise InvalidMessage(f"no message has the id {message.id!r} and the time {message.created!r}")
+        for part in message.parts:
+            check_text(part.text)
+        self._known(parent for parent in message.parents if parent not in before)
+        return replace(
+            message,
+            nonce=message.nonce or (b"" if message.status == REDACTED else secrets.token_bytes(16)),
+            hidden_count=len(hidden),
+            blobs=blobs_of(message.parts, [field.blob for field in hidden]),
+        )
 
     def stream(
         self,
@@ -148,7 +200,7 @@ class Writing(Reading):
             for message_id, entry in maps.items():
                 document.put("messages", message_id, entry)
 
-    def _known(self, message_ids: Sequence[str]) -> tuple[MessageId, ...]:
+    def _known(self, message_ids: Iterable[str]) -> tuple[MessageId, ...]:
         return tuple(self.graph[message_id].id for message_id in message_ids)
 
     def _draft(
@@ -288,4 +340,4 @@ def _reads_back(draft: Message) -> bool:
         # Its id is no secret: somebody may have written something else there before.
         return False
     values = (value for part in draft.parts for value in part.content.values())
-    return draft.usage is None and all(isinstance(value, str) for value in values)
+    return draft.usage is None and all(isinstance(value, str | bool) for value in values)

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from syncd.cli import look, sync, talk, write
+from syncd.cli import files, look, sync, talk, write
 from syncd.cli.common import RootDbOption, run_program
 from syncd.cli.demo import demo
 
@@ -36,10 +36,12 @@ for command in (
     write.merge,
     write.redact,
     look.verify,
+    files.import_files,
+    files.export,
     sync.sync,
     demo,
 ):
-    app.command()(command)
+    app.command("import" if command is files.import_files else None)(command)
 
 
 def main() -> NoReturn:

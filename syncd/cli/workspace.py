@@ -60,6 +60,18 @@ class Workspace:
         await self.settle(conversation)
         return conversation
 
+    async def enter(self, conversation_id: str) -> Conversation:
+        """
+        Return a conversation that may not be here yet.
+
+        Raises:
+            InvalidMessage: This can't be an id.
+            ConversationDeleted: It was here, and was deleted.
+        """
+        conversation = self.store.join(conversation_id)
+        await self.settle(conversation)
+        return conversation
+
     async def settle(self, conversation: Conversation) -> None:
         """Wait until what was written is on disk, here or in the daemon."""
         if self._daemon is not None:

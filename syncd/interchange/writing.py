@@ -1,0 +1,108 @@
+"""
+Writing imported conversations into a store.
+
+Ids are derived from what the other program calls things, so a second import, here or on another
+device, finds everything in place and writes only what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from crdt_conv import Author, Conversation, ConversationId, HiddenField, Message, MessageId
+from crdt_conv.ids import imported_id
+from syncd.interchange.records import Findings, Imported, Record
+from syncd.interchange.tree import in_order, on_branches
+
+LONGEST_TITLE = 80
+AT_ONCE = 500
+"""So many messages are written as one update."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of one imported conversation; ``messages`` counts those that were new."""
+
+    id: ConversationId
+    title: str
+    program: str
+    messages: int
+    branches: int
+
+
+def conversation_id(imported: Imported) -> ConversationId:
+    """Return the id that a conversation gets, wherever it is imported."""
+    times = [record.created for record in imported.records if record.created]
+    began = imported.fallback or min(times, default=0)
+    return ConversationId(imported_id(began, imported.program, imported.key))
+
+
+def write(conversation: Conversation, imported: Imported, findings: Findings) -> Written:
+    """
+    Write what is new of an imported conversation.
+
+    Raises:
+        InvalidMessage: The file holds something that no document can.
+        StoreError: It could not be made durable.
+    """
+    records = in_order(imported.records, findings)
+    # By the times in the file: one that is made up may be another on another device.
+    ids = {r.key: MessageId(imported_id(r.created, imported.program, imported.key, r.key)) for r in records}
+    times = _times(records, imported.fallback)
+    placed = on_branches(records, imported.current)
+    new = [item for item in placed if ids[item.record.key] not in conversation]
+    title = imported.title or _first_words(records)
+    if new and title and not conversation.title:
+        conversation.title = title
+    for start in range(0, len(new), AT_ONCE):
+        messages: list[Message] = []
+        hidden: dict[str, Sequence[HiddenField]] = {}
+        for record, branch, _ in new[start : start + AT_ONCE]:
+            for data in record.blobs:
+                conversation.attach_bytes(data, mime="")
+            message = _message(imported.program, record, branch, ids, times)
+            messages.append(message)
+            hidden[message.id] = [replace(field, created=message.created) for field in record.hidden]
+        conversation.insert(messages, hidden)
+    for item in new:
+        if item.is_chosen:
+            conversation.choose(ids[item.record.key])
+    branches = len({item.branch for item in placed})
+    return Written(conversation.id, conversation.title, imported.program, len(new), branches)
+
+
+def _first_words(records: Sequence[Record]) -> str:
+    """Return how the first question begins, for a conversation without a title."""
+    asked = (part.text for record in records if record.role == "user" for part in record.parts)
+    # What stands in angle brackets was put in front by a program.
+    lines = (line.strip() for text in asked for line in text.split("\n"))
+    line = next((line for line in lines if line and line[0] not in "<#"), "")
+    return line if len(line) <= LONGEST_TITLE else f"{line[: LONGEST_TITLE - 1]}…"
+
+
+def _times(records: Sequence[Record], fallback: int) -> dict[str, int]:
+    """Return when each record was written, as far as one can tell, in milliseconds."""
+    times: dict[str, int] = {}
+    for record in records:
+        behind = times[record.parent] + 1 if record.parent is not None else fallback
+        times[record.key] = record.created or behind
+    return times
+
+
+def _message(
+    program: str, record: Record, branch: str, ids: dict[str, MessageId], times: dict[str, int]
+) -> Message:
+    return Message(
+        id=ids[record.key],
+        role=record.role,
+        parents=() if record.parent is None else (ids[record.parent],),
+        branch=branch,
+        created=times[record.key],
+        author=Author("import", program, record.name or record.model or record.role),
+        parts=record.parts,
+        status=record.status,
+        model=record.model,
+        usage=record.usage,
+        stop_reason=record.stop_reason,
+    )

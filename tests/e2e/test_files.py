@@ -1,0 +1,57 @@
+"""``conv import`` and ``conv export``, with and without a daemon."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.e2e.programs import conv, conv_json, daemon
+
+CHAT = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "To the sea."}]
+
+
+def test_in_and_out_again(tmp_path: Path) -> None:
+    """What came in goes out in every format, and JSON comes back with the same digest."""
+    db, other, folder = tmp_path / "chats.db", tmp_path / "other.db", tmp_path / "files"
+    folder.mkdir()
+    (folder / "settings.json").write_text("{}")
+    (folder / "chat.jsonl").write_text(json.dumps({"messages": CHAT}))
+    [trip] = conv_json(db, "import", str(folder / "chat.jsonl"))["conversations"]
+    assert (trip["messages"], trip["program"], trip["title"]) == (2, "chat", "Where?")
+    [again] = conv_json(db, "import", str(folder))["conversations"]
+    assert (again["id"], again["messages"]) == (trip["id"], 0)
+    exported = [
+        {key: m[key] for key in m if m[key]}
+        for m in json.loads(conv(db, "export", trip["id"], "-f", "jsonl"))["messages"]
+    ]
+    assert exported == CHAT
+    assert "To the sea." in conv(db, "export", trip["id"], "--format", "markdown")
+    conv(db, "export", trip["id"], "--output", str(tmp_path / "trip.json"))
+    conv(other, "import", str(tmp_path / "trip.json"))
+    assert conv_json(other, "show", trip["id"]) == conv_json(db, "show", trip["id"])
+    conv(db, "export", trip["id"], "-f", "ydoc", "-o", str(tmp_path / f"{trip['id']}.ydoc"))
+    conv(tmp_path / "third.db", "import", str(tmp_path / f"{trip['id']}.ydoc"))
+    assert conv_json(tmp_path / "third.db", "show", trip["id"]) == conv_json(db, "show", trip["id"])
+
+
+def test_importing_through_a_daemon(tmp_path: Path) -> None:
+    """Where a daemon holds the store, what is imported is there when the command ends."""
+    (tmp_path / "chat.json").write_text(json.dumps(CHAT))
+    with daemon(tmp_path / "chats.db", "--no-executor") as server:
+        [trip] = conv_json(server.db, "import", str(tmp_path / "chat.json"))["conversations"]
+        assert [m["text"] for m in conv_json(server.db, "show", trip["id"])["messages"]] == [
+            "Where?",
+            "To the sea.",
+        ]
+        [again] = conv_json(server.db, "import", str(tmp_path / "chat.json"))["conversations"]
+        assert again["messages"] == 0
+
+
+def test_one_bad_file_keeps_no_other_out(tmp_path: Path) -> None:
+    """A file that is nothing is named, the others come in, and the command ends with 1."""
+    db = tmp_path / "chats.db"
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "b.json").write_text(json.dumps(CHAT))
+    [error] = conv(db, "import", str(tmp_path / "a.json"), str(tmp_path / "b.json"), code=1).splitlines()
+    assert "a.json" in error
+    assert [info["title"] for info in conv_json(db, "ls")] == ["Where?"]
