@@ -29,7 +29,8 @@ class Parrot(llm.Model):
 
     def execute(self, prompt: Any, **rest: Any) -> Iterator[str]:
         if prompt.prompt == "time?" and not prompt.tool_results:
-            rest["response"].add_tool_call(llm.ToolCall(name="now", arguments={"zone": "UTC"}, tool_call_id="t1"))
+            call = llm.ToolCall(name="now", arguments={"zone": "UTC"}, tool_call_id="t1")
+            rest["response"].add_tool_call(call)
             yield ""
             return
         yield f"You said: {prompt.prompt or prompt.tool_results[0].output}"
