@@ -27,10 +27,10 @@ class Parrot(llm.Model):
     def __init__(self) -> None:
         self.attachment_types = {"text/plain"}
 
-    def execute(self, prompt: Any, **rest: Any) -> Iterator[str]:
+    def execute(self, prompt: Any, stream: Any, response: Any, conversation: Any) -> Iterator[str]:
         if prompt.prompt == "time?" and not prompt.tool_results:
             call = llm.ToolCall(name="now", arguments={"zone": "UTC"}, tool_call_id="t1")
-            rest["response"].add_tool_call(call)
+            response.add_tool_call(call)
             yield ""
             return
         yield f"You said: {prompt.prompt or prompt.tool_results[0].output}"
