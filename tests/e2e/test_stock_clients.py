@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from websockets.sync.server import ServerConnection, serve
 
 from crdt_conv import Store, new_id
+from syncd.protocol import CloseCode, is_final
 from tests.e2e.programs import (
     DIALECTS,
     HOCUSPOCUS,
@@ -163,23 +169,110 @@ def test_several_documents_share_a_socket(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("dialect", HOCUSPOCUS)
-def test_what_is_said_to_be_saved_is_on_disk(tmp_path: Path, dialect: str) -> None:
-    """No unsynced changes: then SIGKILL, at once, loses none of them."""
+@pytest.mark.parametrize("is_offline", [False, True], ids=["online", "offline"])
+def test_in_the_moment_when_all_is_said_to_be_saved_it_is_on_disk(
+    tmp_path: Path, dialect: str, *, is_offline: bool
+) -> None:
+    """SIGKILL out of the client's own event, as soon as nothing is unsynced: all that it has is there."""
     room, db = new_id(), tmp_path / "chats.db"
-    with daemon(db, "--no-executor") as server:
+    with ExitStack() as ends, daemon(db, "--no-executor") as server:
         client = StockClient(dialect, server.ws, room)
-        try:
-            for _ in range(20):
-                client.do("type", text="x")
-            client.do("settled")
-            server.process.send_signal(signal.SIGKILL)
-            server.process.wait()
-        finally:
-            client.close()
+        ends.callback(client.close)
+        client.do("settled")
+        if is_offline:
+            client.do("disconnect")
+        client.do("kill", pid=server.process.pid)
+        client.do("type", text="x", times=300)
+        if is_offline:
+            client.do("erase", length=50)
+            client.do("connect")
+        said = client.event("killed")["text"]
+        server.process.wait()
+    assert len(said) == (250 if is_offline else 300)
     with daemon(db, "--no-executor") as server:
         other = StockClient(dialect, server.ws, room)
         try:
             other.do("settled")
-            assert other.do("state")["text"] == "x" * 20
+            assert other.do("state")["text"] == said
         finally:
             other.close()
+
+
+@pytest.mark.parametrize("dialect", HOCUSPOCUS)
+def test_who_syncs_once_more_is_told_that_all_is_saved(connect: Connect) -> None:
+    """``forceSync`` counts one change as unsynced, until the daemon asked and had its answer stored."""
+    client = connect(new_id())
+    client.do("type", text="x", times=3)
+    client.do("settled")
+    for _ in range(2):
+        client.do("force")
+        client.do("settled")
+
+
+def test_a_daemon_that_restarts_tells_its_clients_to_come_back(tmp_path: Path, dialect: str) -> None:
+    """SIGTERM closes with 1012; what is written meanwhile is merged when the daemon is there again."""
+    room, db = new_id(), tmp_path / "chats.db"
+    with ExitStack() as ends:
+        with daemon(db, "--no-executor") as server:
+            clients = [StockClient(dialect, server.ws, room) for _ in range(2)]
+            for client in clients:
+                ends.callback(client.close)
+                client.do("type", text="a")
+                client.do("typed", length=1)
+        for client in clients:
+            kind = "connection-close" if dialect == "y-websocket" else "closed"
+            assert client.event(kind)["code"] == 1012
+            client.do("type", text="b")
+        with daemon(db, "--no-executor", port=server.port):
+            for client in clients:
+                client.do("typed", length=4)
+
+
+def test_two_providers_of_one_document_share_a_socket(start: Connect) -> None:
+    """Version 4 tells them apart by a session in the address, and may send its changes in batches."""
+    options = {"OPTIONS": json.dumps({"sessionAwareness": True, "flushDelay": 50})}
+    room = new_id()
+    both = start("hocuspocus-4", room, room, environ=options)
+    first = say(both, "from the first")
+    assert heard(both, 1, room=1) == ["from the first"]
+    say(both, "from the second", first, room=1)
+    assert len(heard(both, 2)) == 2
+    for number in range(2):
+        both.do("settled", room=number)
+
+
+@pytest.mark.parametrize("code", CloseCode)
+def test_close_codes_mean_to_y_websocket_what_they_mean_to_us(code: CloseCode) -> None:
+    """44xx stop it for good, and it says so; with every other code it comes back by itself."""
+    with closing_server(code) as (url, connections):
+        client = StockClient("y-websocket", url, "room")
+        try:
+            if is_final(code):
+                assert client.event("closed")["code"] == code
+                assert client.do("state")["stopped"]
+                assert len(connections) == 1
+            else:
+                for _ in range(3):
+                    assert client.event("connection-close")["code"] == code
+                assert not client.do("state")["stopped"]
+        finally:
+            client.close()
+
+
+@contextmanager
+def closing_server(code: int) -> Iterator[tuple[str, list[str]]]:
+    """Serve WebSockets that are closed at once; yields the URL, and the paths that were asked for."""
+    paths: list[str] = []
+
+    def close(socket: ServerConnection) -> None:
+        paths.append(socket.request.path if socket.request is not None else "")
+        socket.close(code, "because")
+
+    with serve(close, "127.0.0.1", 0) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}", paths
+        finally:
+            server.shutdown()
+            thread.join()

@@ -4,7 +4,7 @@
 //
 // Commands, each about the first room, or about "room": n
 //     {"do": "append", "id", "parents", "role", "text"}  write a message as contract 1 says
-//     {"do": "type", "text"}                             insert at the start of a text of its own root
+//     {"do": "type", "text", "times": n}                 insert at the start of a text of its own root, so many times
 //     {"do": "wait", "messages": n}                      answer when the client is in sync and has n messages
 //     {"do": "typed", "length": n}                       the same for so many characters of that text
 //     {"do": "settled"}                                  answer when the client says that nothing is unsaved
@@ -57,6 +57,7 @@ const hocuspocus = async (room, document) => {
     await import(dialect === 'hocuspocus-3' ? 'hocuspocus-provider-3' : '@hocuspocus/provider')
   socket ??= new HocuspocusProviderWebsocket({ url: `${url}/collab`, WebSocketPolyfill: Browser, delay: 100, minDelay: 100, maxDelay: 500 })
   const provider = new HocuspocusProvider({
+    ...JSON.parse(process.env.OPTIONS ?? '{}'),
     websocketProvider: socket,
     name: room,
     document,
@@ -105,9 +106,9 @@ const until = (holds) => new Promise((resolve) => {
 })
 
 // At once: an event of our own would let the daemon store what it has only said to have stored.
-const kill = (pid) => {
+const kill = (pid, text) => {
   try { process.kill(pid, 'SIGKILL') } catch { return }
-  say({ event: 'killed' })
+  say({ event: 'killed', text: text.toString() })
 }
 
 const read = ({ messages }) => [...messages.entries()].sort().map(([id, message]) => ({
@@ -123,7 +124,7 @@ const present = ({ provider }) => [...provider.awareness.getStates().values()].f
 
 const answers = {
   append: (client, command) => { append(client, command) },
-  type: (client, { text }) => { client.text.insert(0, text) },
+  type: (client, { text, times = 1 }) => { for (let n = 0; n < times; n++) client.text.insert(0, text) },
   erase: (client, { length }) => { client.text.delete(0, length) },
   wait: (client, command) => until(() => client.provider.synced && client.messages.size >= command.messages),
   typed: (client, { length }) => until(() => client.provider.synced && client.text.length >= length),
@@ -137,7 +138,7 @@ const answers = {
   absent: (client, { clients }) => until(() => present(client).length <= clients),
   token: (client, command) => { token = command.token; return client.show() },
   next: (client, command) => { token = command.token },
-  kill: ({ provider }, { pid }) => { provider.on('unsyncedChanges', ({ number }) => number === 0 && kill(pid)) },
+  kill: ({ provider, text }, { pid }) => { provider.on('unsyncedChanges', ({ number }) => number === 0 && kill(pid, text)) },
   force: (client) => client.force(),
   disconnect: (client) => client.disconnect(),
   connect: (client) => { client.connect() }
