@@ -112,6 +112,14 @@ class Member(ABC):
             self._refuse(first, first.refusal)
         self._acknowledge(stored)
 
+    def left(self) -> None:
+        """
+        Owe no answers any more: it has left its room.
+
+        Who opens the document again on the same socket would count them for what it sends then.
+        """
+        self._slots.clear()
+
     @abstractmethod
     def weigh(self, slot: Slot, update: bytes, *, is_diff: bool) -> None:
         """Find out what its answer is worth to the client; ``update`` was checked."""

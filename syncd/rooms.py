@@ -107,6 +107,7 @@ class Room:
     def leave(self, member: Member) -> None:
         """Forget a member and whom it announced."""
         self._members.pop(member, None)
+        member.left()
         member.socket.forget(member)
         gone = self._presence.remove(member)
         if gone is not None:

@@ -219,6 +219,20 @@ async def test_a_lagging_reader_is_sent_one_update_when_it_reads_on() -> None:
     assert len(copy.log().messages) == 200
 
 
+async def test_who_opens_a_document_again_hears_no_answer_to_what_it_sent_before() -> None:
+    """An update under way when its client closed the document is stored, and acknowledges nothing."""
+    store = Store(":memory:")
+    async with running(store) as hub, anyio.create_task_group() as tasks:
+        writer = Collab(hub, tasks)
+        await writer.open()
+        writer.say(Sync(Update(updates("one")[0])))
+        writer.say(Close())
+        told = await writer.open()
+        assert Authenticated(is_read_only=False) in told
+        assert SyncStatus(is_stored=True) not in told
+    assert stored(store) == ["one"]
+
+
 async def test_a_reader_that_lags_too_far_or_too_long_is_let_go() -> None:
     """Its socket is closed with 1013, so that it comes back and catches up; the writer goes on."""
     async with running(Store(":memory:"), limits=replace(Limits(), lag_bytes=5000, lag_s=5)) as hub:
