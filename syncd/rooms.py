@@ -131,6 +131,7 @@ class Room:
         if member.socket.is_lagging:
             # Asking costs nothing, and the answer much: once the peer has read on.
             member.unanswered = state_vector
+            member.socket.owe(member)
             return
         document = self.document
         member.send(Outgoing(member.diff(document.encode(state_vector))))
@@ -310,6 +311,7 @@ class Room:
                 )
             if member.socket.is_lagging:
                 member.is_unaware = True
+                member.socket.owe(member)
             else:
                 member.send(message)
 

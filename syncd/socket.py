@@ -120,6 +120,10 @@ class Socket:
             self._hold(member, update)
         return False
 
+    def owe(self, member: Held) -> None:
+        """Tell a member when the peer reads on, though nothing may be held for it till then."""
+        self._held.setdefault(member, [])
+
     def _lag(self) -> None:
         if self._lags_since is None:
             self._lags_since = self._clock()

@@ -219,6 +219,24 @@ async def test_a_lagging_reader_is_sent_one_update_when_it_reads_on() -> None:
     assert len(copy.log().messages) == 200
 
 
+async def test_who_asks_while_it_lags_is_answered_when_it_reads_on() -> None:
+    """What a client lacks is sent once it has read the rest, though no update was held for it meanwhile."""
+    [update] = updates("one")
+    async with running(Store(":memory:")) as hub:
+        Solo(hub).reader.receive(encode_frame(Update(update)))
+        await settled()
+        slow = Solo(hub)
+        slow.wire.is_congested = True
+        for _ in range(2):
+            slow.reader.receive(encode_frame(SyncStep1(b"\x00")))
+            slow.take()
+        slow.wire.is_congested = False
+        slow.reader.drained()
+        [answer] = slow.take()
+    assert isinstance(answer, SyncStep2)
+    assert answer.update != b"\x00\x00"
+
+
 async def test_who_opens_a_document_again_hears_no_answer_to_what_it_sent_before() -> None:
     """An update under way when its client closed the document is stored, and acknowledges nothing."""
     store = Store(":memory:")
