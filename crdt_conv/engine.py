@@ -213,11 +213,20 @@ class Engine(Protocol):
     def size(self, conversation: ConversationId) -> LogSize:
         """Return what the conversation's log takes."""
 
-    def replace(self, conversation: ConversationId, seq: int, snapshot: bytes) -> None:
+    def replace(
+        self, conversation: ConversationId, seq: int, snapshot: bytes, *, dropped: Iterable[str] = ()
+    ) -> None:
         """
         Put a snapshot in the place of everything up to ``seq``, which is gone then.
 
-        Of a conversation that was deleted meanwhile, nothing is kept.
+        Of a conversation that was deleted meanwhile, nothing is kept; nor is a snapshot
+        that stands for less than the one that is there.
+
+        Args:
+            conversation: Which.
+            seq: The number of the last update that the snapshot stands for.
+            snapshot: One update.
+            dropped: Blobs that only wait for collection now, however new they are.
         """
 
     def scrub(self) -> bool:

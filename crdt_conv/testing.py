@@ -126,6 +126,23 @@ class EngineSuite:
                 engine.replace(C, engine.last_seq(C), b"s%d" % engine.last_seq(C))
             assert engine.read(C) == [(engine.last_seq(C), b"s%d" % engine.last_seq(C))]
 
+    def test_an_older_snapshot_takes_nothing_away(self) -> None:
+        """One that was begun before another and ends behind it is not kept."""
+        with self.engine() as engine:
+            seqs = engine.append([Row(C, b"1"), Row(C, b"2"), Row(C, b"3")], at_ms=5)
+            engine.replace(C, seqs[1], b"both")
+            engine.replace(C, seqs[0], b"one")
+            assert engine.read(C) == [(seqs[1], b"both"), (seqs[2], b"3")]
+
+    def test_a_snapshot_lets_go_of_blobs(self) -> None:
+        """What its log named and it does not is collected however new it is, unless it is in use."""
+        with self.engine() as engine:
+            (seq,) = engine.append([Row(C, b"1")], at_ms=5)
+            kept, gone, other = engine.put_blob(b"kept"), engine.put_blob(b"gone"), engine.put_blob(b"other")
+            engine.replace(C, seq, b"snapshot", dropped=[kept, gone, "0" * 64])
+            assert engine.collect_blobs([kept], before_ms=1) == 1
+            assert [engine.has_blob(sha256) for sha256 in (kept, gone, other)] == [True, False, True]
+
     def test_sizes_are_told(self) -> None:
         """The size of a log is that of its snapshot as encoded, and of what stands behind it."""
         with self.engine() as engine:

@@ -68,5 +68,8 @@ class UpdateLog(Protocol):
     def index(self) -> IndexStore | None:
         """Where indexes are kept, if they are."""
 
+    def redacted(self, conversation: ConversationId) -> None:
+        """Hear that messages were redacted, or may have been; told before ``changed``."""
+
     def changed(self, replica: Indexed, seq: int) -> None:
         """Hear that a conversation's index holds an update now, and so is newer than what is stored of it."""

@@ -81,9 +81,12 @@ class Replica:
                 for node in self._index.graph:
                     self._clock.see(node.created)
                 self._describe()
+                redacted = {node.id for node in self._index.graph if node.status == REDACTED}
+                if redacted:
+                    # Whoever heard of it may have ended before anything came of it.
+                    self._log.redacted(self.id)
                 self._log.changed(self, 0)
-                # Who received it may have ended before it was emptied.
-                self._sweep({node.id for node in self._index.graph if node.status == REDACTED})
+                self._sweep(redacted)
         return self._index
 
     @property
@@ -442,6 +445,9 @@ class Replica:
                 self._clock.see(graph[message_id].created)
         if "meta" in changes.roots and not is_listed:
             self._describe()
+        redacted = frozenset(m for m in changes.messages if m in graph and graph[m].status == REDACTED)
+        if redacted:
+            self._log.redacted(self.id)
         self._log.changed(self, seq)
         change = Change(
             self.id,
@@ -450,7 +456,7 @@ class Replica:
             origin,
             frozenset(changes.messages),
             frozenset(changes.runs),
-            frozenset(m for m in changes.messages if m in graph and graph[m].status == REDACTED),
+            redacted,
             frozenset(changes.roots),
         )
         self._subscribers.tell(change)

@@ -10,8 +10,9 @@ a log with a gap is left as it is until the gap closes.
 from __future__ import annotations
 
 import logging
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,8 @@ _logger = logging.getLogger(__name__)
 
 LEAST_BYTES: Final = 128 * 1024
 """A log behind a snapshot that is smaller than this is left alone."""
+# As it stands in an update: every text is there as it is, behind its length.
+_SHA256: Final = re.compile(rb"[0-9a-f]{64}")
 SHARE: Final = 1.0
 """How large, against the snapshot, the log behind it gets before it is compacted."""
 
@@ -59,8 +62,20 @@ def compact_log(engine: Engine, conversation: ConversationId) -> Compaction:
         return Compaction(conversation, before, before, "an update waits for another that has not come")
     if document.refused:
         return Compaction(conversation, before, before, "the log holds updates that can't be integrated")
-    engine.replace(conversation, rows[-1][0], document.encode())
+    snapshot = document.encode()
+    # With the log goes the last that names a blob which a redacted message referred to.
+    dropped = _named(update for _, update in rows) - _named([snapshot])
+    engine.replace(conversation, rows[-1][0], snapshot, dropped=dropped)
     return Compaction(conversation, before, engine.size(conversation))
+
+
+def erase_key(conversation: ConversationId) -> str:
+    """Return the name of the setting that says that something of a conversation is to be erased."""
+    return f"erase {conversation}"
+
+
+def _named(updates: Iterable[bytes]) -> set[str]:
+    return {sha256.decode() for update in updates for sha256 in _SHA256.findall(update)}
 
 
 class Compactor:

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Final, TypeVar
 
 from crdt_conv.engine import Engine, IndexStore, Listed, LogSize, Row
 from crdt_conv.errors import StoreError, StoreReadOnly
 from crdt_conv.ids import ConversationId, now_ms
 from crdt_conv.store.blobs import collect_blobs
-from crdt_conv.store.compaction import Compaction, Compactor, compact_log, is_due
+from crdt_conv.store.compaction import Compaction, Compactor, compact_log, erase_key, is_due
 from crdt_conv.store.damage import Damage
+from crdt_conv.store.family import family_of
 from crdt_conv.store.healing import HealingIndex
 from crdt_conv.store.unapplied import Unapplied
 from crdt_conv.update_log import Indexed
@@ -39,12 +41,15 @@ class Keeper:
         self._read_only = read_only
         index = engine.index
         self._index = HealingIndex(index, path, read_only=read_only) if index is not None else None
+        self._compacting = Lock()
         self._compactor = Compactor(self._compact)
         # What the index of a conversation does not hold yet: updates in the log, and messages.
         self._unapplied = Unapplied()
         self._unsaved: dict[str, Indexed] = {}
         self._sizes: dict[str, LogSize] = {}
         self._forked_from: dict[str, str] | None = None
+        # Conversations whose redactions their forks have heard of, since this store was opened.
+        self._carried: set[str] = set()
 
     def _finish(self) -> None:
         """End what is under way, and store what is new in indexes."""
@@ -145,6 +150,14 @@ class Keeper:
         self._note_origin(conversation, listed)
         self.engine.describe(conversation, listed)
 
+    def redacted(self, conversation: ConversationId) -> None:
+        """Hear that something of a conversation is to be erased; see ``UpdateLog``."""
+        if not self._read_only:
+            self._carried.discard(conversation)
+            # A file that can't take it takes no index either, and who makes that anew says so again.
+            with suppress(StoreError):
+                self.engine.set_setting(erase_key(conversation), "1")
+
     def _note_origin(self, conversation: ConversationId, listed: Listed) -> None:
         if listed.forked_from is not None:
             self._origins()[conversation] = listed.forked_from
@@ -219,7 +232,11 @@ class Keeper:
     # Compaction
 
     def _compact(self, conversation: ConversationId) -> Compaction:
-        """Compact one; may run in any thread."""
+        """Compact one; may run in any thread, one at a time."""
+        with self._compacting:
+            return self._compact_alone(conversation)
+
+    def _compact_alone(self, conversation: ConversationId) -> Compaction:
         done = self._healing(lambda: compact_log(self.engine, conversation))
         self._sizes.pop(conversation, None)
         if self.engine.setting(erase_key(conversation)) and self.engine.size(conversation).rows == 0:
@@ -228,6 +245,9 @@ class Keeper:
 
     def _erase(self, conversation: ConversationId) -> None:
         """See to it that what was redacted is in no file, or leave it for next time."""
+        if family_of(conversation, self._origins()) and conversation not in self._carried:
+            # A fork may still say it: ``reindex`` tells it, and any change of the conversation.
+            return
         index = self.index()
         if index is not None:
             if conversation in index.behind():
@@ -251,8 +271,3 @@ class Keeper:
                 info.id: info.forked_from for info in self.engine.conversations() if info.forked_from
             }
         return self._forked_from
-
-
-def erase_key(conversation: ConversationId) -> str:
-    """Return the name of the setting that says that something of a conversation is to be erased."""
-    return f"erase {conversation}"

@@ -88,11 +88,13 @@ class MemoryEngine:
             snapshot = self._snapshots.get(conversation, (0, b""))[1]
             return LogSize(len(snapshot), sum(len(row.update) for _, row in log), len(log))
 
-    def replace(self, conversation: ConversationId, seq: int, snapshot: bytes) -> None:
+    def replace(
+        self, conversation: ConversationId, seq: int, snapshot: bytes, *, dropped: Iterable[str] = ()
+    ) -> None:
         """Put a snapshot in the place of everything up to ``seq``, which is gone then."""
         self._check_open()
         with self._lock:
-            if conversation in self._tombstones:
+            if conversation in self._tombstones or self._snapshots.get(conversation, (0,))[0] > seq:
                 return
             for (peer, name), (known, replaced) in self._outbox.items():
                 if name == conversation:
@@ -100,6 +102,7 @@ class MemoryEngine:
                     self._outbox[peer, name] = known, replaced + more
             self._replaced[conversation] += sum(1 for known, _ in self._log(conversation) if known <= seq)
             self._snapshots[conversation] = seq, snapshot
+            self._let_go(dropped)
             for gone in [known for known, _ in self._log(conversation) if known <= seq]:
                 del self._updates[gone]
 
@@ -137,8 +140,11 @@ class MemoryEngine:
             self._conversations.pop(conversation, None)
             self._replaced.pop(conversation, None)
             self._outbox = {key: value for key, value in self._outbox.items() if key[1] != conversation}
-            for sha256 in set(blobs) & self._blobs.keys():
-                self._blobs[sha256] = 0, self._blobs[sha256][1]
+            self._let_go(blobs)
+
+    def _let_go(self, blobs: Iterable[str]) -> None:
+        for sha256 in set(blobs) & self._blobs.keys():
+            self._blobs[sha256] = 0, self._blobs[sha256][1]
 
     def is_deleted(self, conversation: str) -> bool:
         """Whether there is a tombstone for a conversation."""

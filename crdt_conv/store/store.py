@@ -7,7 +7,7 @@ process sees the same replica. What it does for them unasked is ``keeper``'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -25,13 +25,13 @@ from crdt_conv.errors import (
     StoreError,
     UnknownConversation,
 )
-from crdt_conv.ids import ConversationId, new_id, now_ms
-from crdt_conv.message import Author
+from crdt_conv.ids import ConversationId, MessageId, new_id, now_ms
+from crdt_conv.message import REDACTED, Author
 from crdt_conv.store.blobs import collect_blobs
-from crdt_conv.store.compaction import Compaction
+from crdt_conv.store.compaction import Compaction, erase_key
 from crdt_conv.store.damage import Damage, Progress
 from crdt_conv.store.family import family_of, same_redactions
-from crdt_conv.store.keeper import Keeper, erase_key
+from crdt_conv.store.keeper import Keeper
 from crdt_conv.store.lock import WriterLock
 from crdt_conv.store.sqlite.backup import backup
 from crdt_conv.store.sqlite.check import check
@@ -341,6 +341,7 @@ class Store(Keeper):
                 replica = self.join(conversation)
                 replica.index  # noqa: B018 - read, so that there is one to save
                 replica.save_index()
+        self._carry_redactions()
 
     # Upkeep
 
@@ -444,13 +445,25 @@ class Store(Keeper):
         conversation = self._live.get(change.conversation)
         if conversation is None or self._read_only:
             return
-        for relative in family_of(conversation.id, self._origins()):
-            if self.engine.has(relative):
-                same_redactions(conversation, self.open(relative), change.messages)
+        self._carry(conversation, change.messages)
         if change.redacted:
-            self.engine.set_setting(erase_key(conversation.id), "1")
             self._save(conversation)
             self._compactor.add(conversation.id)
+
+    def _carry(self, conversation: Conversation, changed: Iterable[MessageId]) -> None:
+        for relative in family_of(conversation.id, self._origins()):
+            if self.engine.has(relative):
+                same_redactions(conversation, self.open(relative), changed)
+        self._carried.add(conversation.id)
+
+    def _carry_redactions(self) -> None:
+        """Tell forks what a process that ended too early had not told them."""
+        family = {*self._origins(), *self._origins().values()} - self._carried
+        for member in family:
+            if self.engine.has(member) and self.engine.setting(erase_key(ConversationId(member))):
+                conversation = self.open(member)
+                redacted = [node.id for node in conversation.graph if node.status == REDACTED]
+                self._carry(conversation, redacted)
 
 
 def _blobs_of(conversation: Conversation) -> set[str]:

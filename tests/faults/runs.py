@@ -103,8 +103,8 @@ class Run:
 class Children:
     """The workload's server. Every run is a process of its own, over when ``run`` returns."""
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "tests.faults.workload"]
+    def __init__(self, program: str = "tests.faults.workload") -> None:
+        command = [sys.executable, "-m", program]
         # A session of its own: whatever is forked there can be ended with it.
         self._server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, start_new_session=True

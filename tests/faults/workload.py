@@ -14,6 +14,7 @@ import os
 import sqlite3
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
@@ -104,19 +105,19 @@ def main(db: str, plan: str, fault: str, *arguments: str) -> None:
         tell("broken", error=traceback.format_exc())
 
 
-def serve() -> None:
+def serve(main: Callable[..., None]) -> None:
     """Run once for each line of the input, each in a process of its own."""
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            _main_and_exit(json.loads(line))
+            _main_and_exit(main, json.loads(line))
         _, status = os.waitpid(child, 0)
         # On a line of its own, where a kill came in the middle of one.
         os.write(1, b"\n")
         tell("end", code=os.waitstatus_to_exitcode(status))
 
 
-def _main_and_exit(arguments: list[str]) -> NoReturn:
+def _main_and_exit(main: Callable[..., None], arguments: list[str]) -> NoReturn:
     try:
         main(*arguments)
     finally:
@@ -128,4 +129,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         main(*sys.argv[1:])
     else:
-        serve()
+        serve(main)

@@ -17,7 +17,7 @@ from crdt_conv.engine import ConversationInfo, Listed, LogSize, Row
 from crdt_conv.errors import ConversationDeleted, StoreCorrupt, StoreError
 from crdt_conv.ids import ConversationId, now_ms
 from crdt_conv.store.sqlite.connection import Connection
-from crdt_conv.store.sqlite.index import LAST_SEQ, SqliteIndex
+from crdt_conv.store.sqlite.index import LAST_SEQ, SqliteIndex, let_go
 from crdt_conv.store.sqlite.renewal import make_again
 
 Execute = Callable[..., Any]
@@ -157,11 +157,16 @@ class SqliteEngine:
             ).fetchone()
         return LogSize(snapshot[0] if snapshot else 0, size, count)
 
-    def replace(self, conversation: ConversationId, seq: int, snapshot: bytes) -> None:
+    def replace(
+        self, conversation: ConversationId, seq: int, snapshot: bytes, *, dropped: Iterable[str] = ()
+    ) -> None:
         """Put a snapshot in the place of everything up to ``seq``, which is gone then."""
         data = zlib.compress(snapshot)
         with self._writing() as execute:
             if not execute("select 1 from conversations where id = ?", (conversation,)).fetchone():
+                return
+            newer = "select 1 from snapshots where conversation = ? and seq > ?"
+            if execute(newer, (conversation, seq)).fetchone():
                 return
             execute(
                 "update outbox set replaced = replaced + (select count(*) from updates u"
@@ -178,6 +183,7 @@ class SqliteEngine:
                 (conversation, seq, len(snapshot), zlib.crc32(data), data),
             )
             execute("delete from updates where conversation = ? and seq <= ?", (conversation, seq))
+            let_go(execute, dropped)
             self.index.repack(conversation)
         self.connection.shrink()
 

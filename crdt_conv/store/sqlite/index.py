@@ -138,7 +138,7 @@ class SqliteIndex:
             total = head.total - total_of(rows) + total_of(row_of(*entry) for entry in entries)
             _write_head(execute, head._replace(total=total), change)
             _find_no_more(execute, head.key, old)
-            _let_go(execute, change.dropped | _dropped_blobs(old, change))
+            let_go(execute, change.dropped | _dropped_blobs(old, change))
             for place, message in zip(change.places, change.messages, strict=True):
                 text = searchable(message)
                 if text:
@@ -156,7 +156,7 @@ class SqliteIndex:
             check(is_whole=not execute("select 1 from messages where key = ?", (key,)).fetchone())
             return _Head(key, *new)
         if change.is_whole:
-            _let_go(execute, _remove(execute, head) - _blobs_of(change.messages))
+            let_go(execute, _remove(execute, head) - _blobs_of(change.messages))
             return head._replace(total=0)
         return head
 
@@ -166,7 +166,7 @@ class SqliteIndex:
             head = _head(execute(_ANY, (conversation,)).fetchone())
             referred = _remove(execute, head) if head is not None else set()
             execute("delete from indexes where conversation = ?", (conversation,))
-            _let_go(execute, referred.union(blobs))
+            let_go(execute, referred.union(blobs))
 
     # Packing
 
@@ -329,8 +329,8 @@ def _dropped_blobs(old: dict[Place, Message], change: IndexChange) -> set[str]:
     return {blob for place, message in old.items() for blob in set(message.blobs) - now.get(place, set())}
 
 
-def _let_go(execute: Execute, blobs: set[str] | frozenset[str]) -> None:
+def let_go(execute: Execute, blobs: Iterable[str]) -> None:
     """Mark blobs that nobody is about to refer to, so that the next collection takes them."""
-    if blobs:
-        wanted = json.dumps(sorted(blobs))
+    wanted = json.dumps(sorted(blobs))
+    if wanted != "[]":
         execute("update blobs set added = 0 where sha256 in (select value from json_each(?))", (wanted,))

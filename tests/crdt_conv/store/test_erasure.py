@@ -409,6 +409,25 @@ def test_an_unrelated_conversation_with_the_same_id_is_left_alone(path: Path) ->
         assert WORD in stranger.message(secret).text
 
 
+def test_a_fork_is_told_after_a_crash_before_anything_is_called_erased(path: Path) -> None:
+    """A compaction that goes by itself forgets nothing that a fork has not heard of."""
+    with Store(path) as store:
+        original, secret = conversation_in(store)
+        fork_id = store.fork(original.id).id
+        other = copy_of(original)
+        other.redact(secret)
+        store.append_many([Row(original.id, other.encode(original.state_vector), "peer")])
+    with Store(path) as store:
+        assert store.open("c").message(secret).status == "redacted"
+        store._compactor.add(ConversationId("c"))
+        store._compactor.wait()
+        store.flush()
+        store._compactor.add(ConversationId("c"))
+        store._compactor.wait()
+    with Store(path) as store:
+        assert_erased(store, store.open("c"), store.open(fork_id))
+
+
 # Copies
 
 
