@@ -4,6 +4,7 @@ Derived state: what is computed from conversations and may be thrown away.
 Requests to providers, and the executor that runs a model.
 """
 
+from adapters.anthropic import Anthropic
 from adapters.errors import (
     AdapterError,
     ContextOverflow,
@@ -26,6 +27,7 @@ from adapters.openai_chat import OpenAIChat
 __all__ = [
     "Adapter",
     "AdapterError",
+    "Anthropic",
     "ContextOverflow",
     "Executor",
     "HandleLost",

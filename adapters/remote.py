@@ -84,6 +84,11 @@ class Remote:
         place = self._place
         return Place(place.provider, place.space, place.endpoint, target.model or self.model, place.account)
 
+    def placed(self, request: Request) -> Place:
+        """Return where a request goes."""
+        model = (request.body or {}).get("model")
+        return self.place(Target(self.name, model if isinstance(model, str) else None))
+
     async def stream(self, request: Request) -> AsyncGenerator[Mapping[str, Any], None]:
         """
         Make the call.

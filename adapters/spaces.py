@@ -50,8 +50,8 @@ _NARROWER: Final[Sequence[tuple[str, str, frozenset[str]]]] = (
 )
 
 # Claude models whose reasoning is readable by its own model alone, and by its own organization alone.
-_MODEL_BOUND: Final = re.compile(r"(fable-5-[12]|mythos-5-2|(opus|sonnet|haiku)-5-5)")
-_ACCOUNT_BOUND: Final = re.compile(r"(sonnet|haiku)-5-5")
+_MODEL_BOUND: Final = re.compile(r"(fable-5-[12]|mythos-5-2|(opus|sonnet|haiku)-5-5)(?!\d)")
+_ACCOUNT_BOUND: Final = re.compile(r"(sonnet|haiku)-5-5(?!\d)")
 _REASONING: Final = frozenset({"thinking", "redacted_thinking"})
 
 

@@ -62,13 +62,13 @@ def materialize(
 
 def _messages(turns: Turns) -> list[dict[str, Any]]:
     """Return one system message at most, first; then user and assistant by turns: templates want no less."""
-    lead = JOINT.join(turn.text for turn in turns.lead)
+    lead = JOINT.join(turn.text for turn in turns.lead if turn.text)
     messages: list[dict[str, Any]] = [{"role": "system", "content": lead}] if lead else []
     # A system message in the middle stands where it was written: at the front it would change the prefix.
     for group in joined(turns.talk, same=[["user", "system"]]):
         if group[0].role == "tool":
             messages += [
-                {"role": "tool", "tool_call_id": result.call_id, "content": result.text}
+                {"role": "tool", "tool_call_id": result.call_id, "content": result.whole_text}
                 for turn in group
                 for result in turn.results
             ]

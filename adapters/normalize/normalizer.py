@@ -84,12 +84,13 @@ class Normalizer:
 
     def _add_system(self, message: Message) -> None:
         is_offer = self._offer.take(message, self._seen)
-        blocks = self._spoken(message, {"text"})
+        blocks = self._spoken(message, {"text", "opaque"})
         turn = Turn("system", blocks, message=message)
-        if not turn.text.strip():
+        is_own = any(block.type == "opaque" for block in blocks)
+        if not turn.text.strip() and not is_own:
             if not is_offer:
                 self._leave_out(message, "it has no text")
-        elif turn.text in self._systems:
+        elif turn.text in self._systems and not is_own:
             self._repair(message, "left out: the same system message stands before it")
         else:
             self._systems.add(turn.text)
@@ -122,12 +123,10 @@ class Normalizer:
         for part in message.parts:
             if part.type == "tool_result":
                 result = self._answer(message, part)
-            elif part.type in ("media", "opaque") and result is not None:
-                result = replace(result, media=(*result.media, Block(message, part)))
-                self._results[result.call_id] = result
-            elif part.type == "text" and result is not None and part.text:
-                result = replace(result, text="\n".join(filter(None, (result.text, part.text))))
-                self._results[result.call_id] = result
+            elif part.type in ("media", "opaque", "text") and result is not None:
+                if part.text or part.type != "text":
+                    result = replace(result, blocks=(*result.blocks, Block(message, part)))
+                    self._results[result.call_id] = result
             else:
                 self._leave_out(message, f"a part {part.type!r} that belongs to no result")
 

@@ -50,7 +50,7 @@ class Result:
     """
     What came of one call. ``message`` is nothing where the call was never answered.
 
-    ``media`` are the pictures and files that came with it, and what only its provider knows.
+    ``text`` is what it says by itself; ``blocks`` are the texts, pictures and files that came with it.
     """
 
     call_id: str
@@ -59,7 +59,18 @@ class Result:
     is_error: bool = False
     message: Message | None = None
     part: Part | None = None
-    media: tuple[Block, ...] = ()
+    blocks: tuple[Block, ...] = ()
+
+    @property
+    def whole_text(self) -> str:
+        """All that it says."""
+        said = (block.text for block in self.blocks if block.type == "text")
+        return "\n".join(filter(None, (self.text, *said)))
+
+    @property
+    def media(self) -> tuple[Block, ...]:
+        """What is no text."""
+        return tuple(block for block in self.blocks if block.type != "text")
 
 
 @dataclass(frozen=True, slots=True)

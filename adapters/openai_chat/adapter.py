@@ -11,7 +11,6 @@ from adapters.openai_chat.dialects import Dialect, dialect_of
 from adapters.openai_chat.ingest import ChatIngest
 from adapters.openai_chat.materialize import materialize
 from adapters.remote import Remote, key_of
-from adapters.spaces import Place
 from crdt_conv import Message, Target
 
 _KEYS = {
@@ -97,8 +96,3 @@ class OpenAIChat(Remote):
     def ingest(self, request: Request) -> ChatIngest:
         """Begin to read the answer to a request."""
         return ChatIngest(request, self.placed(request))
-
-    def placed(self, request: Request) -> Place:
-        """Return where a request goes."""
-        model = (request.body or {}).get("model")
-        return self.place(Target(self.name, model if isinstance(model, str) else None))

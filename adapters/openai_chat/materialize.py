@@ -87,7 +87,7 @@ class _Writer:
 
     def messages(self, lead: Sequence[Turn], talk: Sequence[Turn]) -> list[dict[str, Any]]:
         """Return all messages."""
-        first = JOINT.join(turn.text for turn in lead)
+        first = JOINT.join(turn.text for turn in lead if turn.text)
         written = [{"role": self._dialect.system_role, "content": first}] if first else []
         for turn in talk:
             written += getattr(self, f"_{turn.role}")(turn)
@@ -102,7 +102,7 @@ class _Writer:
 
     def _system(self, turn: Turn) -> list[dict[str, Any]]:
         role = self._dialect.system_role if self._dialect.system_anywhere else "user"
-        return [{"role": role, "content": turn.text}]
+        return [{"role": role, "content": turn.text}] if turn.text else []
 
     def _user(self, turn: Turn) -> list[dict[str, Any]]:
         parts = [
@@ -113,7 +113,7 @@ class _Writer:
 
     def _tool(self, turn: Turn) -> list[dict[str, Any]]:
         written = [
-            {"role": "tool", "tool_call_id": self._call_id(result.call_id), "content": result.text}
+            {"role": "tool", "tool_call_id": self._call_id(result.call_id), "content": result.whole_text}
             for result in turn.results
         ]
         parts = [part for result in turn.results for part in self._shown(result)]

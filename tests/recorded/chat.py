@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from adapters.exchange import Adapter, Tool
+from adapters.exchange import Tool
 from adapters.exchange.tools import tools_part
 from adapters.openai_chat import OpenAIChat
 from crdt_conv import Conversation, Part, Target, new_part
@@ -38,9 +38,9 @@ class ChatReader:
         host = URLS.get(exchange.provider, f"https://{exchange.provider}.example")
         return OpenAIChat("any", base_url=f"{host}{path}", api_key="key")
 
-    def target(self, exchange: Exchange, adapter: Adapter) -> Target:
+    def target(self, exchange: Exchange) -> Target:
         params = {key: value for key, value in exchange.body.items() if key not in OURS}
-        return Target(adapter.name, exchange.body["model"], params=params)
+        return Target("openai-chat", exchange.body["model"], params=params)
 
     def history(self, exchange: Exchange, conversation: Conversation) -> list[Entry]:
         messages = list(exchange.body["messages"])

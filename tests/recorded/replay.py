@@ -9,6 +9,7 @@ requests that go on, fork or begin again all become logs of one graph.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
@@ -38,7 +39,7 @@ class Reader(Protocol):
     def adapter(self, exchange: Exchange) -> Adapter:
         """Return the adapter that would have sent it."""
 
-    def target(self, exchange: Exchange, adapter: Adapter) -> Target:
+    def target(self, exchange: Exchange) -> Target:
         """Return what a run would ask for."""
 
     def history(self, exchange: Exchange, conversation: Conversation) -> list[Entry]:
@@ -92,7 +93,7 @@ class Replay:
     def ask(self, exchange: Exchange, head: str) -> tuple[Request, Report]:
         """Return our request for the log under a message."""
         adapter = self._reader.adapter(exchange)
-        target = self._reader.target(exchange, adapter)
+        target = self._reader.target(exchange)
         hidden = Hidden.of(self.conversation, now_ms=0)
         return adapter.materialize(self.conversation.lin(head), target, (), hidden)
 
@@ -168,7 +169,7 @@ def _said(role: str, parts: Sequence[Part]) -> Any:
 
 def _content(part: Part) -> tuple[str, Any]:
     if part.type == "tool_call":
-        return part.type, (part.content.get("name"), part.content.get("arguments"))
+        return part.type, (part.content.get("name"), json.loads(part.content.get("arguments") or "{}"))
     return part.type, {key: value for key, value in part.content.items() if value not in (None, "")}
 
 

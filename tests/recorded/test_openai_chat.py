@@ -92,6 +92,11 @@ RULES: list[Rule] = [
         lambda d, _: last(d, "index") and d.path[-2] == d.recorded and d.ours == MISSING,
     ),
     Rule(
+        "arguments",
+        "some clients write them anew; we send the model's own bytes",
+        lambda d, _: last(d, "arguments") and json.loads(d.recorded) == json.loads(d.ours),
+    ),
+    Rule(
         "cache markers",
         "a person's client puts them by hand; nothing in a log says where",
         lambda d, _: last(d, *CACHE_MARKERS) and d.ours == MISSING,

@@ -1,0 +1,188 @@
+"""
+From a log to a request of the Messages API. Pure.
+
+One turn of the log is one message of the request: the API joins those of one role itself, and
+what was sent before stays a prefix. Reasoning of the models that bind it goes back only where
+the digest of the request before it is the one that it was made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from adapters.anthropic.answers import CONTAINER, Answers, safe_id, safe_name
+from adapters.anthropic.blocks import Blocks
+from adapters.anthropic.cache import with_points
+from adapters.anthropic.models import max_tokens_of, takes_system_anywhere
+from adapters.exchange import Hidden, Note, Report, Request, SentField, Tool
+from adapters.normalize import Turn, Turns, normalize, with_offered
+from adapters.prefix import Chain, salt_of
+from adapters.remote import params_of
+from adapters.spaces import Place, may_go
+from crdt_conv import Message, Target
+
+VERSION: Final = "anthropic/1"
+PATH: Final = "/v1/messages"
+API_VERSION: Final = "2023-06-01"
+BINDING_BETA: Final = "thinking-binding-controls-2026-08-01"
+JOINT: Final = "\n\n"
+
+KEPT_BACK: Final = frozenset({"betas", "cache_points", "system"})
+"""Parameters of a run that are no keys of the body: beta features, and how many cache points at most."""
+CACHE_POINTS: Final = 3
+
+
+def materialize(
+    log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden, *, place: Place
+) -> tuple[Request, Report]:
+    """
+    Return the request that asks for the next answer, and what became of the log.
+
+    Raises:
+        NothingToAnswer: The log does not end with something to answer.
+    """
+    turns = normalize(log)
+    turns.check_answerable(is_pause_answerable=True)
+    offered, notes = with_offered(turns.tools, tuple(tools))
+    definitions, foreign = _tools(offered)
+    lead = JOINT.join(turn.text for turn in turns.lead if turn.text)
+    head = {
+        **({"system": [{"type": "text", "text": lead}]} if lead else {}),
+        **({"tools": definitions} if definitions else {}),
+    }
+    writer = _Writer(place, hidden, Chain(head))
+    messages = writer.messages(turns)
+    params, refused = params_of(target, kept_back=KEPT_BACK)
+    params, repairs = _params(params, messages, place)
+    container = writer.container(log)
+    body = {"model": place.model, **head, "messages": messages, **params, "stream": True}
+    body = {**container, **body}
+    wanted = target.params.get("cache_points", CACHE_POINTS)
+    body, points = with_points(body, wanted if isinstance(wanted, int) else CACHE_POINTS)
+    own = [note for note in refused if note.about not in ("betas", "cache_points")]
+    report = Report(
+        VERSION,
+        turns.sent,
+        (*turns.left_out, *notes, *writer.left_out, *foreign, *own),
+        (*turns.repairs, *repairs),
+        tuple(writer.sent),
+        {**({"cache_points": points} if points else {}), **container},
+    )
+    headers = _headers(target, params)
+    return Request(PATH, body, headers=headers, prefix=writer.prefix, salt=salt_of(log)), report
+
+
+class _Writer:
+    """Writes the messages of one request, and keeps the digest of what is written."""
+
+    def __init__(self, place: Place, hidden: Hidden, chain: Chain) -> None:
+        self.left_out: list[Note] = []
+        self.sent: list[SentField] = []
+        self._place = place
+        self._hidden = hidden
+        self._chain = chain
+        self._blocks = Blocks(place, hidden, self.left_out)
+        self._answers = Answers(place, hidden, self.left_out, self.sent)
+
+    @property
+    def prefix(self) -> str:
+        """The digest of all that is written."""
+        return self._chain.value
+
+    def messages(self, turns: Turns) -> list[dict[str, Any]]:
+        """Return all messages."""
+        talk, written = turns.talk, []
+        for at, turn in enumerate(talk):
+            after = talk[at + 1].role if at + 1 < len(talk) else "assistant"
+            before = talk[at - 1].role if at else ""
+            message = self._message(turn, before, after)
+            if message is not None:
+                written.append(message)
+                self._chain.add(message, _sources(turn))
+        return written
+
+    def _message(self, turn: Turn, before: str, after: str) -> dict[str, Any] | None:
+        if turn.role == "system":
+            is_own = before in ("user", "tool") and after == "assistant"
+            return self._system(turn, is_own=is_own and takes_system_anywhere(self._place.model))
+        if turn.role == "assistant":
+            content = self._answers.content_of(turn, self._chain.value)
+            return {"role": "assistant", "content": content} if content else None
+        if turn.role == "tool":
+            results = [
+                self._blocks.of_result(result, safe_id(result.call_id))
+                for result in turn.results
+                if result.call_id not in self._answers.dropped
+            ]
+            return {"role": "user", "content": results} if results else None
+        blocks = [self._blocks.of(block) for block in turn.blocks]
+        return {"role": "user", "content": [b for b in blocks if b.get("text", "x").strip()]}
+
+    def _system(self, turn: Turn, *, is_own: bool) -> dict[str, Any] | None:
+        if is_own:
+            return {"role": "system", "content": [self._blocks.of(block) for block in turn.blocks]}
+        text = f"<system_message>\n{turn.text}\n</system_message>"
+        return {"role": "user", "content": [{"type": "text", "text": text}]} if turn.text else None
+
+    def container(self, log: Sequence[Message]) -> dict[str, Any]:
+        """Return the newest container that the provider still holds for this log."""
+        for message in reversed(log):
+            for field in self._hidden.of_message(message):
+                if field.kind == CONTAINER and may_go(field, message, self._place, self._hidden):
+                    return {"container": field.data}
+        return {}
+
+
+def _sources(turn: Turn) -> list[Message]:
+    if turn.role == "tool":
+        return [result.message for result in turn.results if result.message is not None]
+    return [turn.message] if turn.message is not None else []
+
+
+def _params(
+    params: dict[str, Any], messages: Sequence[dict[str, Any]], place: Place
+) -> tuple[dict[str, Any], list[Note]]:
+    """Return what a run asks for, as this request can have it."""
+    thinking = params.get("thinking")
+    params = {"max_tokens": max_tokens_of(place.model, thinking), **params}
+    is_manual = isinstance(thinking, dict) and thinking.get("type") == "enabled"
+    if is_manual and _lacks_thought(messages):
+        params["thinking"] = {"type": "disabled"}
+        reason = "off until the open calls are answered: they came without reasoning of this model"
+        return params, [Note("thinking", reason)]
+    return params, []
+
+
+def _lacks_thought(messages: Sequence[dict[str, Any]]) -> bool:
+    """Whether results are to be read whose calls came without reasoning: the API refuses that (3.4, 9)."""
+    answers = [message for message in messages if message["role"] == "assistant"]
+    last = messages[-1]["content"]
+    if not answers or not any(block["type"] == "tool_result" for block in last):
+        return False
+    return answers[-1]["content"][0]["type"] not in ("thinking", "redacted_thinking")
+
+
+def _headers(target: Target, params: dict[str, Any]) -> dict[str, str]:
+    asked = target.params.get("betas")
+    betas = [beta for beta in asked if isinstance(beta, str)] if isinstance(asked, list) else []
+    thinking = params.get("thinking")
+    if isinstance(thinking, dict) and "block_binding" in thinking and BINDING_BETA not in betas:
+        betas.append(BINDING_BETA)
+    return {"anthropic-beta": ",".join(betas)} if betas else {}
+
+
+def _tools(offered: Sequence[Tool]) -> tuple[list[dict[str, Any]], list[Note]]:
+    written: list[dict[str, Any]] = []
+    notes: list[Note] = []
+    for tool in offered:
+        if "anthropic" in tool.native:
+            written.append(dict(tool.native["anthropic"]))
+        elif tool.parameters is not None:
+            described = {"description": tool.description} if tool.description is not None else {}
+            strict = {"strict": tool.strict} if tool.strict is not None else {}
+            schema = {"type": "object", **tool.parameters}
+            written.append({"name": safe_name(tool.name), **described, "input_schema": schema, **strict})
+        else:
+            notes.append(Note(tool.name, "a tool that only another provider has"))
+    return written, notes
