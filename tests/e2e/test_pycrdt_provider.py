@@ -60,11 +60,13 @@ async def connected(
     server: Daemon, document: Doc[Any], room: str = "c", token: str = TOKEN
 ) -> AsyncIterator[ClientConnection]:
     """Sync a document while the block runs; it begins when the provider says that it is synced."""
-    async with connect(f"{server.ws}/sync/{room}?token={token}") as connection:
-        async with Provider(document, Socket(connection, room)) as provider:
-            with anyio.fail_after(20):
-                await provider.synced.wait()
-            yield connection
+    async with (
+        connect(f"{server.ws}/sync/{room}?token={token}") as connection,
+        Provider(document, Socket(connection, room)) as provider,
+    ):
+        with anyio.fail_after(20):
+            await provider.synced.wait()
+        yield connection
 
 
 def text_of(document: Doc[Any]) -> Text:
