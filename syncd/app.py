@@ -26,7 +26,7 @@ from syncd.connection import Connection
 from syncd.hub import Hub
 from syncd.metrics import CONTENT_TYPE, exposition
 from syncd.solo import SoloMember, SoloReader
-from syncd.wire import ABNORMAL, wire_of
+from syncd.wire import wire_of
 
 
 def create_app(hub: Hub, *, hosts: Collection[str] = (), origins: Collection[str] = ()) -> Starlette:
@@ -106,10 +106,4 @@ async def _sync(websocket: WebSocket) -> None:
     hub.admissions.add(member, credentials)
     room.enter(member)
     room.welcome(member)
-    code: int = ABNORMAL
-    try:
-        code = await wire.run(SoloReader(member))
-    finally:
-        room.leave(member)
-        hub.admissions.remove(member)
-        hub.close_socket(socket, code)
+    await wire.run(SoloReader(hub, member))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
@@ -40,7 +40,7 @@ from syncd.protocol.refusals import Refusal, Status
 from syncd.rooms import Room
 from syncd.socket import Socket
 from syncd.tally import Kind, Tally
-from syncd.wire import ABNORMAL, Outgoing, wire_of
+from syncd.wire import Outgoing, wire_of
 
 TOO_MANY: Final = "too many documents on one socket"
 
@@ -108,6 +108,14 @@ class CollabMember(Member):
         self._say(TokenWanted())
 
 
+@dataclass(slots=True)
+class _Asking:
+    """Somebody waits to be let into a document; ``scope`` ends that where the socket is gone."""
+
+    newest: TokenReceived | None
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+
 class CollabReader:
     """Reads the frames of one socket, and lets its client into documents."""
 
@@ -118,7 +126,7 @@ class CollabReader:
         self._credentials = credentials
         self._tasks = tasks
         self._members: dict[str, CollabMember] = {}
-        self._asking: dict[str, deque[TokenReceived]] = {}
+        self._asking: dict[str, _Asking] = {}
 
     def receive(self, data: bytes) -> None:
         """Handle a frame; one that can't be closes the socket."""
@@ -145,11 +153,11 @@ class CollabReader:
             case TokenReceived(address):
                 asking = self._asking.get(address)
                 if asking is None:
-                    self._asking[address] = deque([event])
-                    self._tasks.start_soon(self._let_in, address)
+                    asking = self._asking[address] = _Asking(event)
+                    self._tasks.start_soon(self._let_in, address, asking)
                 else:
-                    # Answered one after another, in their order; only the newest matters.
-                    asking.append(event)
+                    # Answered one after another; only the newest matters.
+                    asking.newest = event
             case CloseRequested(address):
                 if address in self._members:
                     self._say(address, Close("closed by the client"))
@@ -182,12 +190,15 @@ class CollabReader:
 
     # In and out
 
-    async def _let_in(self, address: str) -> None:
-        asking = self._asking[address]
-        while asking and not self.socket.is_closed:
-            event = asking.pop()
-            asking.clear()
-            await self._answer(event)
+    async def _let_in(self, address: str, asking: _Asking) -> None:
+        with asking.scope:
+            try:
+                while asking.newest is not None and not self.socket.is_closed:
+                    event, asking.newest = asking.newest, None
+                    await self._answer(event)
+            except Exception as error:  # noqa: BLE001 - what a gate raises ends one socket, and not the daemon
+                self.socket.connection.failed(error)
+                self.socket.close(CloseCode.INTERNAL_ERROR, "letting you in failed")
         del self._asking[address]
 
     async def _answer(self, event: TokenReceived) -> None:
@@ -241,7 +252,7 @@ class CollabReader:
         """Have a client leave a document that it has no right to any more; its last one closes the socket."""
         self.socket.send(Outgoing(self.session.deny(address, reason)))
         self.leave(address)
-        is_asking = any(other != address or tokens for other, tokens in self._asking.items())
+        is_asking = any(other != address or asking.newest for other, asking in self._asking.items())
         if not self._members and not is_asking:
             self.socket.close(code, reason)
 
@@ -252,10 +263,14 @@ class CollabReader:
             member.room.leave(member)
             self._hub.admissions.remove(member)
 
-    def leave_all(self) -> None:
+    def ended(self, code: int) -> None:
         """Leave every document: the socket is gone."""
+        self._hub.strangers.forget(self)
+        for asking in self._asking.values():
+            asking.scope.cancel()
         for address in tuple(self._members):
             self.leave(address)
+        self._hub.close_socket(self.socket, code)
 
     def give_up(self) -> None:
         """Close the socket: its client was let into nothing."""
@@ -279,14 +294,6 @@ async def endpoint(websocket: WebSocket) -> None:
     credentials = credentials_of(websocket)
     socket = hub.open_socket(wire, Connection("collab", credentials.client))
     socket.connection.opened()
-    code: int = ABNORMAL
-    async with anyio.create_task_group() as tasks:
-        reader = CollabReader(hub, socket, credentials, tasks)
-        hub.strangers.expect(reader)
-        try:
-            code = await wire.run(reader)
-        finally:
-            hub.strangers.forget(reader)
-            reader.leave_all()
-            hub.close_socket(socket, code)
-            tasks.cancel_scope.cancel()
+    reader = CollabReader(hub, socket, credentials, hub.tasks)
+    hub.strangers.expect(reader)
+    await wire.run(reader)

@@ -142,6 +142,12 @@ class Connection:
             # Once: whoever is over the bound stays there for long.
             logger.warning("sends too much: read more slowly", extra=self._event("throttled"))
 
+    def failed(self, error: Exception) -> None:
+        """Something went wrong with it that nobody foresaw, and it is closed."""
+        # The kind alone: a text may hold what nobody is to read here.
+        extra = self._event("connection_failed", reason=type(error).__name__)
+        logger.error("a connection failed", extra=extra)
+
     def closed(self, code: int, reason: str) -> None:
         """It is gone."""
         extra = self._event(

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import anyio
+from anyio.abc import TaskGroup
 
 from crdt_conv import Store, StoreError
 from syncd.admission import Admissions
@@ -69,6 +70,8 @@ class Hub:
         self.strangers = Strangers(self.limits)
         self.sockets: set[Socket] = set()
         self.is_running = False
+        self.tasks: TaskGroup
+        """Where connections have done what takes time; there while it runs."""
         self._sweep_s = sweep_s
 
     @asynccontextmanager
@@ -79,6 +82,7 @@ class Hub:
             self.store.subscribe_deleted(self.rooms.on_deleted),
         )
         async with anyio.create_task_group() as tasks:
+            self.tasks = tasks
             for run in (self._sweep, self.follower.run, self.admissions.run):
                 tasks.start_soon(run)
             async with anyio.create_task_group() as committing:

@@ -8,7 +8,6 @@ on disk, or refused with a reason. In the y-websocket dialect the echo is the ac
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
 from typing import TYPE_CHECKING
 
 from crdt_conv import MalformedUpdate, StoreError
@@ -54,7 +53,7 @@ class Member(ABC):
         self.is_unaware = False
         self.is_asked = False
         self.is_behind = False
-        self._slots: deque[Slot] = deque()
+        self._slots: list[Slot] = []
 
     @property
     def can_write(self) -> bool:
@@ -99,17 +98,22 @@ class Member(ABC):
     def settle(self, slot: Slot, refusal: Refusal | None = None) -> None:
         """Answer a frame, once all before it are answered."""
         slot.is_settled, slot.refusal = True, refusal
+        self.answer_settled()
+
+    def answer_settled(self) -> None:
+        """Answer all frames that can be answered: many that are stored, with one write."""
         slots = self._slots
+        count = next((at for at, slot in enumerate(slots) if not slot.is_settled), len(slots))
+        settled, slots[:count] = slots[:count], []
         stored = 0
-        while slots and slots[0].is_settled:
-            first = slots.popleft()
-            if first.refusal is None:
-                stored += self._worth(first)
+        for slot in settled:
+            if slot.refusal is None:
+                stored += self._worth(slot)
                 continue
             self._acknowledge(stored)
             stored = 0
             self.is_behind = True
-            self._refuse(first, first.refusal)
+            self._refuse(slot, slot.refusal)
         self._acknowledge(stored)
 
     def left(self) -> None:

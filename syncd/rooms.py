@@ -225,11 +225,13 @@ class Room:
         seq, update = result
         self._counters.committed += len(submitted)
         self._counters.commits += 1
-        senders = {slot.member for _, slot in submitted}
-        self._relay(update, senders.pop() if len(senders) == 1 else None)
+        senders = {slot.member: None for _, slot in submitted}
+        self._relay(update, submitted[0][1].member if len(senders) == 1 else None)
         for sent, slot in submitted:
             self._remember(sent)
-            slot.member.settle(slot)
+            slot.is_settled = True
+        for member in senders:
+            member.answer_settled()
         self._rooms.follower.note(self.id, seq, update)
 
     def _remember(self, update: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crdt_conv import MalformedUpdate, StoreError
 from syncd.auth import Grant
+from syncd.hub import Hub
 from syncd.member import Member, Slot
 from syncd.protocol import (
     AwarenessQueried,
@@ -53,7 +54,8 @@ class SoloMember(Member):
 class SoloReader:
     """Reads the frames of one member."""
 
-    def __init__(self, member: SoloMember) -> None:
+    def __init__(self, hub: Hub, member: SoloMember) -> None:
+        self._hub = hub
         self._member = member
 
     def receive(self, data: bytes) -> None:
@@ -94,3 +96,10 @@ class SoloReader:
     def drained(self) -> None:
         """Hear that the peer reads on."""
         self._member.socket.drained()
+
+    def ended(self, code: int) -> None:
+        """Leave: the socket is gone."""
+        member = self._member
+        member.room.leave(member)
+        self._hub.admissions.remove(member)
+        self._hub.close_socket(member.socket, code)

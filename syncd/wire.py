@@ -3,18 +3,21 @@ What carries messages of one WebSocket: uvicorn's protocol directly, or any ASGI
 
 ``WireProtocol`` is uvicorn's own WebSocket protocol with a door of its own: served by it
 (``uvicorn.Config(ws=WireProtocol)``), a message goes from the socket to its reader, and from a
-writer to the socket, without a task, a queue and an event for each. Under any other server
-the same application runs over ASGI events.
+writer to the socket, without a task, a queue and an event for each. The application's task ends
+when the reader is there, and all that it took to let the client in leaves memory. Under any other
+server the same application runs over ASGI events.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame, Opcode
 
@@ -58,6 +61,9 @@ class Reader(Protocol):
     def drained(self) -> None:
         """Hear that the wire is not congested any more."""
 
+    def ended(self, code: int) -> None:
+        """Hear, once and last, that either end has closed, with which code, or ``ABNORMAL``."""
+
 
 class Wire(Protocol):
     """One WebSocket that was accepted. Only ``run`` waits; nothing raises when the peer is gone."""
@@ -81,8 +87,8 @@ class Wire(Protocol):
     def resume(self) -> None:
         """Read on."""
 
-    async def run(self, reader: Reader) -> int:
-        """Hand on what comes until either end closes; returns with which code, or ``ABNORMAL``."""
+    async def run(self, reader: Reader) -> None:
+        """Hand on what comes, until either end closes; may return before, where it goes on by itself."""
 
 
 class Asgi(Protocol):
@@ -104,10 +110,27 @@ def wire_of(websocket: WebSocket) -> Wire:
     return ServerWire(protocol) if isinstance(protocol, WireProtocol) else AsgiWire(websocket)
 
 
+class _Always(asyncio.Event):
+    """Stands where uvicorn tells the application that it may write: nobody waits for that any more."""
+
+    def __init__(self) -> None:
+        # Not an event's own: nothing of an event loop is made at import time.
+        pass
+
+    def set(self) -> None:
+        """Do nothing."""
+
+    def clear(self) -> None:
+        """Do nothing."""
+
+
 class WireProtocol(WebSocketsSansIOProtocol):
     """Uvicorn's WebSocket protocol; once a reader is there, messages go straight to it."""
 
     reader: Reader | None = None
+    is_congested = False
+    """Whether the transport has more to send than it should."""
+    writable: asyncio.Event = _Always()
 
     def handle_connect(self, event: Any) -> None:
         """Begin, and tell the application that it may talk to us."""
@@ -115,6 +138,38 @@ class WireProtocol(WebSocketsSansIOProtocol):
         scope = getattr(self, "scope", None)
         if scope is not None:
             scope["extensions"][EXTENSION] = self
+
+    async def run_asgi(self) -> None:
+        """Serve the application; where it left a reader here, the connection goes on without it."""
+        try:
+            await self.app(self.scope, self.receive, self.send)
+        except ClientDisconnected:
+            pass
+        except BaseException:
+            self.logger.exception("Exception in ASGI application")
+            self.send_500_response()
+        else:
+            if not self.handshake_complete:
+                self.send_500_response()
+        if self.reader is None and self.close_timer is None:
+            self.transport.close()
+
+    def hand_over(self, reader: Reader) -> None:
+        """Let a reader have all that comes, and what waits, and keep no more than that takes."""
+        waiting, self.queue = self.queue, _Ending(self, reader)
+        self.reader = reader
+        # The library's parser still holds the request.
+        self.request.headers.clear()
+        del self.writable, self.scope, self.request, self.response
+        while not waiting.empty():
+            event = waiting.get_nowait()
+            if event["type"] == "websocket.disconnect":
+                self.queue.put_nowait(event)
+            else:
+                hand_on(event, reader)
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
 
     def send_receive_event_to_app(self) -> None:
         """Hand a message to its reader."""
@@ -130,11 +185,38 @@ class WireProtocol(WebSocketsSansIOProtocol):
         else:
             reader.receive(frames[0] if len(frames) == 1 else b"".join(frames))
 
+    def pause_writing(self) -> None:
+        """Hear from the transport that the peer lags."""
+        super().pause_writing()
+        self.is_congested = True
+
     def resume_writing(self) -> None:
         """Hear from the transport that the peer caught up."""
         super().resume_writing()
+        self.is_congested = False
         if self.reader is not None:
             self.reader.drained()
+
+
+class _Ending(asyncio.Queue[Any]):
+    """Stands where uvicorn tells the application of events: the only one that is left is the end."""
+
+    def __init__(self, protocol: WireProtocol, reader: Reader) -> None:
+        # Not a queue's own: its deques take more memory than all the rest of a connection.
+        self._protocol = protocol
+        self._reader: Reader | None = reader
+
+    def put_nowait(self, item: Any) -> None:
+        """Hear of the end; of two the first counts."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            # Not at once: whoever closes it may be in the middle of something.
+            self._protocol.loop.call_soon(reader.ended, self._code(item["code"]))
+
+    def _code(self, code: int) -> int:
+        # Uvicorn says 1005, an empty close frame, of a connection that broke.
+        is_broken = code == CloseCode.NO_STATUS_RCVD and self._protocol.conn.close_rcvd is None
+        return ABNORMAL if is_broken else code
 
 
 class ServerWire:
@@ -148,7 +230,7 @@ class ServerWire:
     @property
     def is_congested(self) -> bool:
         """Whether the transport has more to send than it should."""
-        return not self._protocol.writable.is_set()
+        return self._protocol.is_congested
 
     def write(self, message: Outgoing, times: int = 1) -> None:
         """Send a message, so many times over."""
@@ -182,28 +264,9 @@ class ServerWire:
         """Read on."""
         self._protocol.transport.resume_reading()
 
-    async def run(self, reader: Reader) -> int:
-        """Hand on what comes until either end closes; returns with which code, or ``ABNORMAL``."""
-        protocol = self._protocol
-        waiting = protocol.queue
-        protocol.reader = reader
-        try:
-            while True:
-                # Messages only from before the reader was there; then nothing but the end.
-                event = await waiting.get()
-                if event["type"] == "websocket.disconnect":
-                    return self._code(event["code"])
-                if protocol.read_paused:
-                    protocol.read_paused = False
-                    protocol.transport.resume_reading()
-                hand_on(event, reader)
-        finally:
-            protocol.reader = None
-
-    def _code(self, code: int) -> int:
-        # Uvicorn says 1005, an empty close frame, of a connection that broke.
-        is_broken = code == CloseCode.NO_STATUS_RCVD and self._protocol.conn.close_rcvd is None
-        return ABNORMAL if is_broken else code
+    async def run(self, reader: Reader) -> None:
+        """Hand on what comes until either end closes; returns at once."""
+        self._protocol.hand_over(reader)
 
 
 class AsgiWire:
@@ -254,15 +317,17 @@ class AsgiWire:
         """Read on."""
         self._may_read.set()
 
-    async def run(self, reader: Reader) -> int:
-        """Hand on what comes until either end closes; returns with which code, or ``ABNORMAL``."""
+    async def run(self, reader: Reader) -> None:
+        """Hand on what comes until either end closes."""
         # Two tasks: if the reader also sent, two peers with full buffers would each wait for the other.
-        with self._scope:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._write, reader.drained, tasks.cancel_scope)
-                await self._read(reader)
-                tasks.cancel_scope.cancel()
-        return self._closing[0] if self._closing is not None else self._code
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._write, reader.drained, tasks.cancel_scope)
+                    await self._read(reader)
+                    tasks.cancel_scope.cancel()
+        finally:
+            reader.ended(self._closing[0] if self._closing is not None else self._code)
 
     async def _read(self, reader: Reader) -> None:
         while True:

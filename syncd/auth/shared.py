@@ -17,6 +17,7 @@ from syncd.auth.access import AccessDenied, Credentials, Grant, Right
 from syncd.errors import StartError
 
 VARIABLE = "CONV_TOKEN"
+_OWNER = Grant("owner", frozenset(Right))
 
 
 def token_file(store: Path) -> Path:
@@ -73,7 +74,7 @@ class TokenGate:
         del conversation
         if not is_token(self._token, credentials.token):
             raise AccessDenied("a valid token is needed", 4401)
-        return Grant("owner", frozenset(Right))
+        return _OWNER
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call nothing: the token never changes while the daemon runs."""

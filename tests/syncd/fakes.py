@@ -44,7 +44,7 @@ class FakeWire:
     def resume(self) -> None:
         self.is_paused = False
 
-    async def run(self, reader: Reader) -> int:
+    async def run(self, reader: Reader) -> None:
         raise NotImplementedError
 
     def take(self) -> list[bytes]:
@@ -82,7 +82,7 @@ class Solo:
         self.wire = FakeWire()
         self.socket = hub.open_socket(self.wire)
         self.member: Member = SoloMember(self.socket, hub.rooms.open(room), Grant("x", rights))
-        self.reader = SoloReader(self.member)
+        self.reader = SoloReader(hub, self.member)
         self.member.room.enter(self.member)
         self.member.room.welcome(self.member)
 
