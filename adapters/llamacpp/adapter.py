@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
-from adapters.errors import ModelUnavailable
+from adapters.errors import ModelUnavailable, RequestRefused
 from adapters.exchange import Hidden, Report, Request, Tool
+from adapters.llamacpp.answering import answer
+from adapters.llamacpp.checkpoints import DEFAULT_BUDGET, Checkpoints, Identity, default_folder, hash_model
 from adapters.llamacpp.client import LlamaClient
-from adapters.llamacpp.ingest import ChatIngest
-from adapters.llamacpp.materialize import materialize
+from adapters.llamacpp.gguf import is_branchable
+from adapters.llamacpp.ingest import CompletionIngest
+from adapters.llamacpp.live import Live, look_at
+from adapters.llamacpp.materialize import ERROR, POLICIES, materialize
 from adapters.llamacpp.model import find_model
 from adapters.llamacpp.server import LlamaServer
+from adapters.llamacpp.slots import Keeping, Slots
 from crdt_conv import Message, Target
+
+SAVE_S = 10.0
+"""How long the end of a program waits for checkpoints to be written."""
+
+logger = logging.getLogger("adapters")
 
 
 class LlamaCpp:
@@ -28,6 +40,7 @@ class LlamaCpp:
     """
 
     name = "llamacpp"
+    is_continuing = True
 
     def __init__(
         self,
@@ -38,6 +51,9 @@ class LlamaCpp:
         context_tokens: int = 8192,
         threads: int | None = None,
         at_once: int = 1,
+        overflow: str = ERROR,
+        checkpoints: Path | None = None,
+        checkpoint_bytes: int = DEFAULT_BUDGET,
     ) -> None:
         """
         Choose the model.
@@ -50,32 +66,63 @@ class LlamaCpp:
             threads: Processor threads of the child; all but one, where it is left out: a model
                 that takes them all is slowed by whatever else runs, many times over.
             at_once: How many answers at the same time.
+            overflow: What to do with a conversation that is longer than the model reads: ``error`` or
+                ``drop_oldest``. A target's own parameter of that name goes first.
+            checkpoints: The folder for what the model has computed; in the user's cache, where it is
+                left out. It may be deleted at any time, and shared by several processes.
+            checkpoint_bytes: What those may take on disk; 0 keeps none.
 
         Raises:
             ModelUnavailable: There is no such model.
+            RequestRefused: There is no such policy.
         """
+        if overflow not in POLICIES:
+            raise RequestRefused(f"no overflow policy {overflow!r}: it is one of {', '.join(POLICIES)}")
         self.at_once = at_once
-        path = None if url is not None else find_model(model)
-        self.model = path.stem if path is not None else "llama-server"
+        self._overflow = overflow
+        self._path = None if url is not None else find_model(model)
+        self.model = self._path.stem if self._path is not None else "llama-server"
         self._url = url
         self._api_key = api_key
-        self._server = (
-            LlamaServer(path, context_tokens=context_tokens, threads=threads or _all_but_one(), slots=at_once)
-            if path
+        self._folder = checkpoints or default_folder()
+        self._checkpoints = (
+            Checkpoints(self._folder, budget=checkpoint_bytes)
+            if self._path and checkpoint_bytes > 0
             else None
         )
+        self._server = (
+            LlamaServer(
+                self._path,
+                context_tokens=context_tokens,
+                threads=threads or _all_but_one(),
+                slots=at_once,
+                slot_save_path=self._folder if self._checkpoints is not None else None,
+            )
+            if self._path
+            else None
+        )
+        self._space: str | None = None
+        self._slots = Slots(at_once)
+        self._known: tuple[int, Live] | None = None
         self._is_wanted = anyio.Event()
         self._is_answered = anyio.Event()
         self._failure: ModelUnavailable | None = None
+
+    @property
+    def server_pid(self) -> int | None:
+        """The child's process id, while there is one."""
+        return self._server.pid if self._server is not None else None
 
     async def serve(self) -> None:
         """Keep the child process, from the first answer on, until cancelled."""
         while self._server is not None:
             await self._is_wanted.wait()
             try:
+                await self._prepare()
                 async with self._server:
+                    await self._keep_identity()
                     self._answer(None)
-                    await anyio.sleep_forever()
+                    await self._save_when_idle()
             except ModelUnavailable as error:
                 self._answer(error)
 
@@ -90,11 +137,11 @@ class LlamaCpp:
         self, log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden
     ) -> tuple[Request, Report]:
         """Turn a log into a request; see ``materialize.materialize``."""
-        return materialize(log, target, tools, hidden)
+        return materialize(log, target, tools, hidden, overflow=self._overflow)
 
-    def ingest(self, request: Request) -> ChatIngest:  # noqa: ARG002 - nothing is bound to it
+    def ingest(self, request: Request) -> CompletionIngest:  # noqa: ARG002 - all it needs comes in events
         """Begin to read an answer."""
-        return ChatIngest()
+        return CompletionIngest()
 
     async def stream(self, request: Request) -> AsyncGenerator[Mapping[str, Any], None]:
         """
@@ -103,23 +150,102 @@ class LlamaCpp:
         Raises:
             AdapterError: The model does not load, the request was refused, or the answer broke off.
         """
-        client = LlamaClient(*await self._address())
-        try:
-            async with aclosing(client.stream(request.path, request.body or {})) as events:
-                async for event in events:
-                    yield event
-        finally:
-            with anyio.CancelScope(shield=True):
-                await client.aclose()
+        async with AsyncExitStack() as stack:
 
-    async def _address(self) -> tuple[str, str | None]:
+            async def revive() -> Live:
+                assert self._server is not None
+                await self._server.wait_for_news()
+                return await stack.enter_async_context(self._live())
+
+            live = await stack.enter_async_context(self._live())
+            # A server of somebody else's is not ours to wait for.
+            again = revive if self._server is not None else None
+            events = await stack.enter_async_context(aclosing(answer(live, request.body or {}, again)))
+            async for event in events:
+                yield event
+
+    # The server
+
+    @asynccontextmanager
+    async def _live(self) -> AsyncIterator[Live]:
+        """Connect to the server, once it is there."""
         if self._server is None:
-            return self._url or "", self._api_key
+            async with _connected(self._url or "", self._api_key) as client:
+                yield await look_at(client, space=None, model=self.model, slots=None)
+            return
         self._is_wanted.set()
         await self._is_answered.wait()
         if self._failure is not None:
             raise self._failure
-        return await self._server.url(), self._server.api_key
+        async with _connected(await self._server.url(), self._server.api_key) as client:
+            if self._known is None or self._known[0] != self._server.starts:
+                self._slots.forget()
+                self._known = (
+                    self._server.starts,
+                    await look_at(client, space=self._space, model=self.model, slots=self._slots),
+                )
+            yield self._known[1].with_client(client)
+
+    async def _prepare(self) -> None:
+        if self._checkpoints is not None:
+            try:
+                await anyio.to_thread.run_sync(self._checkpoints.prepare)
+            except OSError as error:
+                logger.warning("no checkpoints are kept in %s: %s", self._folder, error.strerror)
+                self._checkpoints = None
+
+    async def _keep_identity(self) -> None:
+        """Find out what the server's states and tokens are worth to others."""
+        assert self._server is not None
+        assert self._path is not None
+        try:
+            digest = await anyio.to_thread.run_sync(hash_model, self._path, self._folder)
+            branches = await anyio.to_thread.run_sync(is_branchable, self._path)
+        except OSError as error:
+            raise ModelUnavailable(f"can't read the model {self._path}: {error.strerror}") from error
+        self._space = f"gguf:{digest}"
+        if self._checkpoints is None:
+            return
+        about, context = self._server.about, self._server.context_tokens
+        identity = Identity(
+            digest,
+            str(about.get("build", "")),
+            context,
+            str(about.get("cache_k", "")),
+            str(about.get("cache_v", "")),
+            str(about.get("flash_attention", "")),
+        )
+        self._slots.keep_in(Keeping(self._checkpoints, identity, is_branchable=branches))
+
+    async def _save_when_idle(self) -> None:
+        """Save what slots hold, whenever nothing else is asked, and at the end."""
+        try:
+            while True:
+                await self._slots.wait_until_idle()
+                await self._save()
+        finally:
+            with anyio.move_on_after(SAVE_S, shield=True):
+                await self._slots.wait_until_free()
+                await self._save()
+
+    async def _save(self) -> None:
+        assert self._server is not None
+        if self._server.state != "ready" or self._known is None or self._known[0] != self._server.starts:
+            # It has died, or is another by now: nothing of what we took it to hold is there.
+            self._slots.forget()
+            return
+        async with _connected(await self._server.url(), self._server.api_key) as client:
+            await self._slots.save(client)
+
+
+@asynccontextmanager
+async def _connected(url: str, api_key: str | None) -> AsyncIterator[LlamaClient]:
+    client = LlamaClient(url, api_key)
+    try:
+        yield client
+    finally:
+        with anyio.CancelScope(shield=True):
+            await client.aclose()
 
 
 def _all_but_one() -> int:

@@ -3,8 +3,9 @@ llama-server in a process of its own; the only module that imports ``xllamacpp``
 
 The parent runs this file and writes one line of JSON: ``model``, ``api_key``,
 ``context_tokens`` (of all slots together), ``slots``, ``threads``, ``slot_save_path``
-and ``port`` (0: any free one). It reads one line: ``{"url": …}`` once the server
-listens, or ``{"error": …}``. llama.cpp's own words go to standard error.
+and ``port`` (0: any free one). It reads one line: ``{"url", "build", "cache_k", "cache_v",
+"flash_attention"}`` once the server listens, or ``{"error": …}``. llama.cpp's own words go to
+standard error.
 
 Rules: it listens on 127.0.0.1 only, and answers only those who know the key. It
 ends when its standard input closes, and so with its parent, however that ends,
@@ -37,12 +38,12 @@ def main() -> None:
     answer = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     try:
-        server = _start(wanted)
+        server, about = _start(wanted)
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
         answer.write(json.dumps({"error": str(error) or type(error).__name__}) + "\n")
         # Not _exit: llama.cpp writes its log in a thread, and the cause stands there.
         sys.exit(1)
-    answer.write(json.dumps({"url": server.listening_address}) + "\n")
+    answer.write(json.dumps({"url": server.listening_address, **about}) + "\n")
     while sys.stdin.read(4096):
         pass
     # No clean-up of a model that the system frees faster.
@@ -65,7 +66,7 @@ def _end_when_input_closes() -> None:
         os._exit(0)
 
 
-def _start(wanted: dict[str, Any]) -> Any:
+def _start(wanted: dict[str, Any]) -> tuple[Any, dict[str, str]]:
     try:
         import xllamacpp  # noqa: PLC0415 - optional, and slow to load
     except ImportError as error:
@@ -86,7 +87,15 @@ def _start(wanted: dict[str, Any]) -> Any:
     if wanted["slot_save_path"] is not None:
         # llama.cpp puts file names right behind it.
         params.slot_save_path = os.path.join(wanted["slot_save_path"], "")  # noqa: PTH118 - Path drops the end
-    return xllamacpp.Server(params)
+        # What slots held is kept on disk: not in gigabytes of memory as well.
+        params.cache_ram_mib = 0
+    server = xllamacpp.Server(params)
+    return server, {
+        "build": f"xllamacpp {xllamacpp.__version__}",
+        "cache_k": str(params.cache_type_k),
+        "cache_v": str(params.cache_type_v),
+        "flash_attention": str(params.flash_attn_type),
+    }
 
 
 if __name__ == "__main__":

@@ -103,14 +103,72 @@ class LlamaClient:
         body = {"content": text, "add_special": add_special, "parse_special": parse_special}
         return _field(await self._ask("POST", "/tokenize", body), "tokens", list)
 
-    async def apply_template(self, messages: Sequence[Mapping[str, Any]]) -> str:
+    async def tokenize_mixed(
+        self, content: Sequence[str | int], *, add_special: bool, parse_special: bool
+    ) -> list[int]:
+        """
+        Return the ids of texts, each tokenized by itself; numbers among them come back as they are.
+
+        Args:
+            content: Texts and numbers.
+            add_special: Put the model's begin token before the first, if that is a text.
+            parse_special: As for ``tokenize``.
+
+        Raises:
+            AdapterError: As for every call.
+        """
+        body = {"content": content, "add_special": add_special, "parse_special": parse_special}
+        return _field(await self._ask("POST", "/tokenize", body), "tokens", list)
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """
+        Return the text of tokens.
+
+        Raises:
+            AdapterError: As for every call.
+        """
+        return _field(await self._ask("POST", "/detokenize", {"tokens": list(tokens)}), "content", str)
+
+    async def apply_template(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         """
         Return the prompt that the model's chat template makes of messages.
 
         Raises:
             AdapterError: As for every call; the template may refuse them.
         """
-        return _field(await self._ask("POST", "/apply-template", {"messages": messages}), "prompt", str)
+        body = {"messages": messages, **({"tools": tools} if tools else {})}
+        return _field(await self._ask("POST", "/apply-template", body), "prompt", str)
+
+    async def save_slot(self, slot: int, filename: str) -> int:
+        """
+        Write a slot's state into the server's folder, and return how many tokens it is of.
+
+        Raises:
+            AdapterError: As for every call.
+        """
+        answer = await self._ask("POST", f"/slots/{slot}?action=save", {"filename": filename})
+        return _field(answer, "n_saved", int)
+
+    async def restore_slot(self, slot: int, filename: str) -> int:
+        """
+        Read a slot's state from the server's folder, and return how many tokens it is of.
+
+        Raises:
+            AdapterError: As for every call; whatever is wrong with the file, the slot is empty then.
+        """
+        answer = await self._ask("POST", f"/slots/{slot}?action=restore", {"filename": filename})
+        return _field(answer, "n_restored", int)
+
+    async def models(self) -> Mapping[str, Any]:
+        """
+        Return the models that the server lists, as OpenAI would.
+
+        Raises:
+            AdapterError: As for every call.
+        """
+        return await self._ask("GET", "/v1/models")
 
     async def is_generating(self) -> bool:
         """

@@ -36,6 +36,7 @@ FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 30.0
 HEALTHY_S = 60.0
 MAX_RESTARTS = 8
+NOTICE_S = 1.0
 
 _LOG_LINES = 50
 _LINE_LENGTH = 4096
@@ -68,8 +69,13 @@ class LlamaServer:
             slot_save_path: The folder where the server may save and restore slots.
         """
         self.model = model
+        self.context_tokens = context_tokens
         self.api_key = secrets.token_urlsafe(24)
         self.state: State = "starting"
+        self.starts = 0
+        """How often a child has come up: what an earlier one held is gone."""
+        self.about: Mapping[str, Any] = {}
+        """What the child says of its build and its cache."""
         self._wanted = {
             "model": str(model),
             "api_key": self.api_key,
@@ -126,6 +132,12 @@ class LlamaServer:
             await self._changed.wait()
         return self._url
 
+    async def wait_for_news(self) -> None:
+        """Return when the child's state changes, or does not for a moment: a call to it has just failed."""
+        if self.state == "ready":
+            with anyio.move_on_after(NOTICE_S):
+                await self._changed.wait()
+
     def _set(self, state: State) -> None:
         self.state = state
         self._changed.set()
@@ -144,7 +156,8 @@ class LlamaServer:
             reason = await child.reason(answer, self.model)
             await self._end_child()
             raise ModelUnavailable(reason)
-        self._url = answer["url"]
+        self._url, self.about = answer["url"], answer
+        self.starts += 1
         self._set("ready")
 
     async def _supervise(self) -> None:
