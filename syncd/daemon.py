@@ -34,6 +34,16 @@ logger = logging.getLogger("syncd")
 
 
 @dataclass(frozen=True, slots=True)
+class LocalModel:
+    """How a local model is run: see ``LlamaCpp``. ``checkpoint_mb`` are 2**20 bytes each."""
+
+    context_tokens: int = 8192
+    overflow: str = "error"
+    checkpoints: Path | None = None
+    checkpoint_mb: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What ``syncd serve`` was told."""
 
@@ -47,6 +57,7 @@ class Settings:
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     tls: tuple[Path, Path] | None = None
+    local: LocalModel = field(default_factory=LocalModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,7 @@ async def serve(
                 hub.running(),
                 polled(tokens),
                 server.serving(listener),
-                _executor(store, model),
+                _executor(store, model, settings.local),
             ):
                 announce(Ready(url, token, model, notice))
                 lifetime.begin(url)
@@ -145,12 +156,19 @@ def _lifetime() -> Iterator[_Lifetime]:
 
 
 @asynccontextmanager
-async def _executor(store: Store, model: Path | None) -> AsyncIterator[None]:
+async def _executor(store: Store, model: Path | None, local: LocalModel) -> AsyncIterator[None]:
     if model is None:
         yield
         return
+    llama = LlamaCpp(
+        model,
+        context_tokens=local.context_tokens,
+        overflow=local.overflow,
+        checkpoints=local.checkpoints,
+        checkpoint_bytes=local.checkpoint_mb * 2**20,
+    )
     async with (
-        Executor(store, adapters=[LlamaCpp(model=model)]) as executor,
+        Executor(store, adapters=[llama]) as executor,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(_offer_all, store, executor)

@@ -59,6 +59,13 @@ def _db(context: typer.Context, path: Path) -> Path:
     return path
 
 
+CONTEXT_TOKENS = 8192
+ContextOption = Annotated[
+    int,
+    typer.Option(
+        "--context", envvar="CONV_CONTEXT", min=256, help="How many tokens a local model reads and writes."
+    ),
+]
 DbOption = Annotated[
     Path,
     typer.Option(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from syncd.cli import access, status, upkeep
 from syncd.cli.common import (
+    CONTEXT_TOKENS,
+    ContextOption,
     DbOption,
     JsonOption,
     RootDbOption,
@@ -18,7 +20,7 @@ from syncd.cli.common import (
     run_async,
     run_program,
 )
-from syncd.daemon import Ready, Settings
+from syncd.daemon import LocalModel, Ready, Settings
 from syncd.daemon import serve as serve_daemon
 from syncd.logs import LogFormat, LogLevel, start_logging
 
@@ -51,6 +53,30 @@ def serve(
             "--model", "-m", envvar="CONV_MODEL", help="A GGUF file; SmolLM2 where it is installed."
         ),
     ] = None,
+    context: ContextOption = CONTEXT_TOKENS,
+    overflow: Annotated[
+        Literal["error", "drop_oldest"],
+        typer.Option(
+            "--overflow",
+            envvar="CONV_OVERFLOW",
+            help="When a conversation is longer than the model reads: error, or drop_oldest.",
+        ),
+    ] = "error",
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoints",
+            envvar="CONV_CHECKPOINTS",
+            help="Where the model's state of conversations is kept.",
+            show_default="in your cache",
+        ),
+    ] = None,
+    checkpoint_mb: Annotated[
+        int,
+        typer.Option(
+            "--checkpoint-mb", envvar="CONV_CHECKPOINT_MB", min=0, help="What it may take; 0 keeps none."
+        ),
+    ] = 4096,
     no_executor: Annotated[
         bool, typer.Option("--no-executor", help="Carry updates only; answer no runs.")
     ] = False,
@@ -96,6 +122,7 @@ def serve(
         default_name(),
         hosts=tuple(allow_host or ()),
         origins=tuple(allow_origin or ()),
+        local=LocalModel(context, overflow, checkpoints, checkpoint_mb),
         tls=(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None,
     )
 

@@ -14,7 +14,16 @@ import typer
 from adapters import Executor, LlamaCpp, RunFailed, find_model
 from adapters.answers import answer, answer_pieces, cancel
 from crdt_conv import MAIN, Conversation, CrdtConvError, InvalidMessage, Target
-from syncd.cli.common import DbOption, JsonOption, console, errors, print_json, run_async
+from syncd.cli.common import (
+    CONTEXT_TOKENS,
+    ContextOption,
+    DbOption,
+    JsonOption,
+    console,
+    errors,
+    print_json,
+    run_async,
+)
 from syncd.cli.look import BranchOption, IdArgument, print_log
 from syncd.cli.workspace import Workspace, writing
 from syncd.view import message_json
@@ -43,6 +52,7 @@ def run(
     branch: BranchOption = MAIN,
     adapter: AdapterOption = "llamacpp",
     model: ModelOption = None,
+    context: ContextOption = CONTEXT_TOKENS,
     max_tokens: MaxTokensOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -53,7 +63,7 @@ def run(
     """
 
     async def main() -> None:
-        async with writing(db) as workspace, executing(workspace, model):
+        async with writing(db) as workspace, executing(workspace, model, context):
             conversation = await workspace.open(conversation_id)
             message = await ask(conversation, target(adapter, max_tokens), branch, is_shown=not json)
             await workspace.settle(conversation)
@@ -70,6 +80,7 @@ def chat(
     ] = None,
     branch: BranchOption = MAIN,
     model: ModelOption = None,
+    context: ContextOption = CONTEXT_TOKENS,
     max_tokens: MaxTokensOption = None,
 ) -> None:
     """
@@ -79,7 +90,7 @@ def chat(
     """
 
     async def main() -> None:
-        async with writing(db) as workspace, executing(workspace, model):
+        async with writing(db) as workspace, executing(workspace, model, context):
             if conversation_id is None:
                 conversation = await workspace.create("Chat")
             else:
@@ -102,12 +113,13 @@ def target(adapter: str, max_tokens: int | None) -> Target:
 
 
 @asynccontextmanager
-async def executing(workspace: Workspace, model: Path | None) -> AsyncIterator[None]:
+async def executing(workspace: Workspace, model: Path | None, context: int) -> AsyncIterator[None]:
     """Fulfil runs here, unless a daemon does."""
     if workspace.is_through_daemon:
         yield
         return
-    async with Executor(workspace.store, adapters=[LlamaCpp(model=find_model(model))]):
+    llama = LlamaCpp(find_model(model), context_tokens=context)
+    async with Executor(workspace.store, adapters=[llama]):
         yield
 
 
