@@ -9,9 +9,10 @@ the digest of the request before it is the one that it was made from.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, Final
 
-from adapters.anthropic.answers import CONTAINER, Answers, safe_id, safe_name
+from adapters.anthropic.answers import CONTAINER, REDACTED, THINKING, Answers, safe_id, safe_name
 from adapters.anthropic.blocks import Blocks
 from adapters.anthropic.cache import with_points
 from adapters.anthropic.models import max_tokens_of, takes_system_anywhere
@@ -156,11 +157,12 @@ def _params(
 
 def _lacks_thought(messages: Sequence[dict[str, Any]]) -> bool:
     """Whether results are to be read whose calls came without reasoning: the API refuses that (3.4, 9)."""
-    answers = [message for message in messages if message["role"] == "assistant"]
-    last = messages[-1]["content"]
-    if not answers or not any(block["type"] == "tool_result" for block in last):
+    # The API joins messages of one role: what counts is the last run of answers, and what stands behind it.
+    runs = [list(run) for _, run in groupby(messages, key=lambda m: m["role"] == "assistant")]
+    if len(runs) < 2 or runs[-1][0]["role"] == "assistant":
         return False
-    return answers[-1]["content"][0]["type"] not in ("thinking", "redacted_thinking")
+    is_open = any(block["type"] == "tool_result" for message in runs[-1] for block in message["content"])
+    return is_open and runs[-2][0]["content"][0]["type"] not in (THINKING, REDACTED)
 
 
 def _headers(target: Target, params: dict[str, Any]) -> dict[str, str]:

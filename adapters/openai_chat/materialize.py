@@ -30,6 +30,7 @@ JOINT: Final = "\n\n"
 
 REASONING: Final = "reasoning"
 """A hidden field of this kind holds the key under which readable reasoning came."""
+REASONING_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
 MESSAGE_KEYS: Final = ("reasoning_details", "extra_content", "thought_signature")
 """Kinds of hidden fields that are keys of a message, or of a call, and JSON text."""
 
@@ -178,6 +179,8 @@ class _Writer:
         if field.kind == REASONING:
             if self._dialect.reasoning == "never":
                 return "this provider takes no reasoning back"
+            if field.data not in REASONING_KEYS:
+                return "it came under a key that nobody knows"
             return "" if field.provider == self._place.provider else f"{field.provider} made it"
         if field.kind not in MESSAGE_KEYS:
             return "Chat Completions has no place for it"

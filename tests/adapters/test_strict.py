@@ -1,0 +1,134 @@
+"""Merged logs: whatever the graph can produce, every strict server takes the request that is made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters import Anthropic, NothingToAnswer, OpenAIChat
+from adapters.exchange import Adapter, Hidden, Report, Request, Tool
+from adapters.normalize import normalize
+from adapters.prefix import without_markers
+from adapters.spaces import Place
+from crdt_conv import HiddenField, Message, MessageId, Part, Target
+from tests.adapters.test_normalize import WORDS, log
+from tests.providers.chat import ChatServer
+from tests.providers.messages import MessagesServer, seal
+from tests.providers.serving import Provider
+
+OTHER = Place("openai", "openai", "https://api.openai.com/v1", "gpt", "b")
+
+
+def claude(model: str) -> Anthropic:
+    """Return an adapter for Anthropic."""
+    return Anthropic(model, api_key="k", account="a")
+
+
+def chat(dialect: str) -> OpenAIChat:
+    """Return an adapter for a dialect."""
+    return OpenAIChat("m", base_url="https://chat.example/v1", api_key="k", dialect=dialect)
+
+
+# An adapter, the server that judges it, and what a run asks for.
+JUDGED: list[tuple[Adapter, Provider, Mapping[str, Any]]] = [
+    *(
+        (chat(dialect), ChatServer(dialect=dialect), {})
+        for dialect in ("openai", "deepseek", "mistral", "vllm")
+    ),
+    (claude("claude-opus-4-1"), MessagesServer(), {}),
+    (claude("claude-opus-4-8"), MessagesServer(), {"thinking": {"type": "adaptive"}}),
+    (claude("claude-sonnet-4-5"), MessagesServer(), {"thinking": {"type": "enabled", "budget_tokens": 2000}}),
+    (claude(MessagesServer.bound), MessagesServer(), {}),
+]
+HEADERS = {"authorization": "Bearer k", "x-api-key": "k", "anthropic-version": "1"}
+QUESTION = Message(MessageId("end"), "user", (), parts=(Part("p", "text", {"text": "?"}),))
+TOOLS = [Tool("look up", "Look something up", {"type": "object", "properties": {}})]
+
+# Logs with reasoning that somebody sealed: this provider, another one, or for another request.
+MORE = st.sampled_from(
+    ["reasoning=own", "reasoning=foreign", "reasoning=elsewhere", "media=m", "call=é!", "text= "]
+)
+ANSWERS = st.lists(MORE, max_size=3).map(lambda parts: f"assistant:{'+'.join(parts)}".replace(" ", "\u00a0"))
+LOGS = st.lists(st.one_of(WORDS, WORDS, ANSWERS), max_size=14).map(lambda words: log(" ".join(words)))
+
+
+def sealed(entries: Sequence[Message], adapter: Adapter) -> tuple[list[Message], Hidden]:
+    """Return a log, parts of which have ids, and the hidden fields of its reasoning."""
+    fields: dict[str, list[HiddenField]] = {}
+    messages: list[Message] = []
+    for message in entries:
+        parts = tuple(replace(part, id=f"p{at}") for at, part in enumerate(message.parts))
+        fields[message.id] = [field for part in parts for field in _fields(part, adapter)]
+        messages.append(replace(message, parts=parts, hidden_count=len(fields[message.id])))
+    return messages, Hidden(fields=lambda message_id: fields[message_id])
+
+
+def _fields(part: Part, adapter: Adapter) -> list[HiddenField]:
+    assert isinstance(adapter, Anthropic | OpenAIChat)
+    if part.type != "reasoning":
+        return []
+    own = adapter.place(Target(adapter.name))
+    kind = "thinking" if isinstance(adapter, Anthropic) else "reasoning"
+    key = "thinking" if own.provider == "mistral" else "reasoning_content"
+    data = seal(part.text) if isinstance(adapter, Anthropic) else key
+    made = {
+        "own": own.seal(kind, data),
+        "foreign": OTHER.seal("encrypted", "gAAA"),
+        "elsewhere": own.seal(kind, data, binding="prefix", prefix="0" * 64),
+    }.get(part.text)
+    is_bound = own.model == MessagesServer.bound
+    # Of such a model nothing is ever sealed for every request.
+    return [replace(made, at=part.id)] if made is not None and not (is_bound and part.text == "own") else []
+
+
+def made(
+    entries: Sequence[Message], adapter: Adapter, params: Mapping[str, Any]
+) -> tuple[Request, Report] | None:
+    """Return the request for a log, if it can be answered."""
+    messages, hidden = sealed(entries, adapter)
+    try:
+        return adapter.materialize(messages, Target(adapter.name, params=params), TOOLS, hidden)
+    except NothingToAnswer:
+        return None
+
+
+@pytest.mark.parametrize(("adapter", "judge", "params"), JUDGED)
+@given(entries=LOGS)
+def test_every_log_makes_a_request_that_is_taken(
+    adapter: Adapter, judge: Provider, params: Mapping[str, Any], entries: Sequence[Message]
+) -> None:
+    """Merged, torn, redacted, interrupted, from several models: the strict server has no objection."""
+    found = made(entries, adapter, params)
+    if found is not None:
+        refusal = judge.check(json.loads(found[0].content), HEADERS)
+        assert refusal is None, refusal
+
+
+@pytest.mark.parametrize(("adapter", "_judge", "params"), JUDGED)
+@given(entries=LOGS)
+def test_requests_grow_at_their_end(
+    adapter: Adapter, _judge: Provider, params: Mapping[str, Any], entries: Sequence[Message]
+) -> None:
+    """What was sent for an answer is the beginning of every later request, but for cache markers."""
+    whole = made([*entries, QUESTION], adapter, params)
+    assert whole is not None
+    sent = _unmarked(whole[0])
+    answers = {
+        turn.message.id for turn in normalize(entries).turns if turn.message and turn.role == "assistant"
+    }
+    for place, message in enumerate(entries):
+        before = made(entries[:place], adapter, params) if message.id in answers else None
+        if before is not None:
+            earlier = _unmarked(before[0])
+            assert sent[: len(earlier)] == earlier
+
+
+def _unmarked(request: Request) -> list[Any]:
+    messages: list[Any] = without_markers(json.loads(request.content)["messages"])
+    return messages
