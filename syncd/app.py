@@ -19,6 +19,7 @@ from starlette.websockets import WebSocket
 
 from crdt_conv import CrdtConvError
 from syncd import api, collab
+from syncd.answering import Answering
 from syncd.auth import AccessDenied
 from syncd.auth.http import credentials_of
 from syncd.auth.web import Guard
@@ -29,7 +30,13 @@ from syncd.solo import SoloMember, SoloReader
 from syncd.wire import wire_of
 
 
-def create_app(hub: Hub, *, hosts: Collection[str] = (), origins: Collection[str] = ()) -> Starlette:
+def create_app(
+    hub: Hub,
+    *,
+    hosts: Collection[str] = (),
+    origins: Collection[str] = (),
+    answering: Answering | None = None,
+) -> Starlette:
     """
     Make the application.
 
@@ -37,6 +44,7 @@ def create_app(hub: Hub, *, hosts: Collection[str] = (), origins: Collection[str
         hub: What it serves; its gate decides who gets in.
         hosts: Names under which it may be asked for, besides loopback and addresses; ``*`` for all.
         origins: Origins of pages that may connect, besides its own; ``*`` for all.
+        answering: Its models, where it has any: the default of runs, and what explains requests.
     """
     app = Starlette(
         middleware=[Middleware(Guard, hosts=hosts, origins=origins)],
@@ -53,6 +61,7 @@ def create_app(hub: Hub, *, hosts: Collection[str] = (), origins: Collection[str
     )
     app.state.hub = hub
     app.state.gate = hub.gate
+    app.state.answering = answering
     return app
 
 

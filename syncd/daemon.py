@@ -12,7 +12,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 
-from adapters import AdapterError, Executor, LlamaCpp, find_model
+from adapters import Adapter, AdapterError, Executor, find_model
 from crdt_conv import Store
 from syncd.app import create_app
 from syncd.auth import AnyOf, JwtGate, TokenGate, keys_file, load_token, polled, revocations_file
@@ -28,19 +28,10 @@ from syncd.errors import StartError
 from syncd.hub import Hub
 from syncd.limits import Limits
 from syncd.logs import event
+from syncd.models import LocalModel, Models, offered
 from syncd.server import Server, load_tls
 
 logger = logging.getLogger("syncd")
-
-
-@dataclass(frozen=True, slots=True)
-class LocalModel:
-    """How a local model is run: see ``LlamaCpp``. ``checkpoint_mb`` are 2**20 bytes each."""
-
-    context_tokens: int = 8192
-    overflow: str = "error"
-    checkpoints: Path | None = None
-    checkpoint_mb: int = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +94,15 @@ async def serve(
         tokens = JwtGate(keys_file(settings.db), revocations_file(settings.db))
         hub = Hub(store, AnyOf(TokenGate(token), tokens), limits=settings.limits)
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            app = create_app(hub, hosts=settings.hosts, origins=settings.origins)
+            adapters = offered(model, settings.local) if settings.has_executor else []
+            models = Models(adapters)
+            app = create_app(hub, hosts=settings.hosts, origins=settings.origins, answering=models)
             server = Server(app, hub.limits, tls)
             async with (
                 hub.running(),
                 polled(tokens),
                 server.serving(listener),
-                _executor(store, model, settings.local),
+                _executor(store, adapters),
             ):
                 announce(Ready(url, token, model, notice))
                 lifetime.begin(url)
@@ -156,19 +149,12 @@ def _lifetime() -> Iterator[_Lifetime]:
 
 
 @asynccontextmanager
-async def _executor(store: Store, model: Path | None, local: LocalModel) -> AsyncIterator[None]:
-    if model is None:
+async def _executor(store: Store, adapters: Sequence[Adapter]) -> AsyncIterator[None]:
+    if not adapters:
         yield
         return
-    llama = LlamaCpp(
-        model,
-        context_tokens=local.context_tokens,
-        overflow=local.overflow,
-        checkpoints=local.checkpoints,
-        checkpoint_bytes=local.checkpoint_mb * 2**20,
-    )
     async with (
-        Executor(store, adapters=[llama]) as executor,
+        Executor(store, adapters=adapters) as executor,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(_offer_all, store, executor)

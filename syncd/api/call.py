@@ -14,6 +14,7 @@ import anyio
 from starlette.requests import Request
 
 from crdt_conv import Conversation, ConversationId, Store
+from syncd.answering import Answering
 from syncd.api.encoding import decode_json
 from syncd.api.operations import JSON, OCTETS, Operation, Parameter
 from syncd.api.problems import Problem, denied, invalid
@@ -45,6 +46,11 @@ class Call:
         """The daemon's store."""
         store: Store = self.request.app.state.hub.store
         return store
+
+    @property
+    def answering(self) -> Answering | None:
+        """The daemon's models, where it has any."""
+        return getattr(self.request.app.state, "answering", None)
 
     @property
     def conversation_id(self) -> ConversationId:

@@ -9,10 +9,12 @@ from starlette.responses import Response
 
 from crdt_conv import MAIN, Conversation, Target, UnknownBranch
 from crdt_conv.fields import is_exact
+from syncd.answering import Answering, CantAnswer
 from syncd.api.call import Call, field
+from syncd.api.conversations import BRANCH_PARAMETER
 from syncd.api.encoding import JsonResponse
-from syncd.api.operations import Answer, Body, Operation
-from syncd.api.problems import invalid
+from syncd.api.operations import Answer, Body, Operation, Parameter
+from syncd.api.problems import Problem, invalid
 from syncd.api.schemas import NEW_RUN, TARGET, ref
 from syncd.api.shapes import faults
 from syncd.auth import Right
@@ -22,7 +24,7 @@ async def request_run(call: Call) -> Response:
     """Ask for an answer; it comes as messages, whoever fulfils it."""
     fields = await call.json()
     conversation = call.conversation()
-    target = _target(conversation, fields.get("target"))
+    target = _target(conversation, fields.get("target"), call.answering)
     try:
         run = conversation.runs.request(target, fields.get("branch", MAIN))
     except UnknownBranch as error:
@@ -31,10 +33,15 @@ async def request_run(call: Call) -> Response:
     return JsonResponse(run.as_json(), 202, headers={"Location": location})
 
 
-def _target(conversation: Conversation, asked: dict[str, Any] | None) -> Target:
+def _target(conversation: Conversation, asked: dict[str, Any] | None, answering: Answering | None) -> Target:
     given = asked if asked is not None else conversation.read("meta").get("target")
+    default = answering.default if answering is not None else None
+    if given is None and default is not None:
+        return default
     if given is None:
-        raise invalid(field("target"), "is missing, and the conversation has no default")
+        raise invalid(
+            field("target"), "is missing, and neither the conversation nor this server has a default"
+        )
     # The default comes from a document, and so from a stranger.
     for fault in faults(given, TARGET):
         raise invalid(field("target") + fault.pointer, fault.detail)
@@ -48,7 +55,46 @@ async def show_run(call: Call) -> Response:
     return JsonResponse(call.conversation().runs[call.path["run"]].as_json())
 
 
+async def explain_request(call: Call) -> Response:
+    """Show what would be sent, and why; nothing is."""
+    if call.answering is None:
+        raise Problem(501, "this server has no adapters")
+    conversation, branch = call.conversation(), call.query("branch") or MAIN
+    asked = {
+        name: value for name in ("adapter", "model", "endpoint") if (value := call.query(name)) is not None
+    }
+    target = _target(conversation, asked if "adapter" in asked else None, call.answering)
+    try:
+        shown = call.answering.explain(conversation, target, branch)
+    except CantAnswer as error:
+        raise Problem(422, str(error)) from error
+    return JsonResponse(dict(shown))
+
+
+_NAME: Final = {"type": "string", "minLength": 1, "maxLength": 2000}
+EXPLAINED: Final = (
+    Parameter(
+        "adapter",
+        _NAME,
+        "For which adapter; the conversation's or the server's default, where it is left out.",
+    ),
+    Parameter("model", _NAME, "For which model."),
+    Parameter("endpoint", _NAME, "For which server."),
+    BRANCH_PARAMETER,
+)
+
 OPERATIONS: Final = (
+    Operation(
+        "explainRequest",
+        "GET",
+        "/conversations/{conversation}/explain",
+        "What would be sent to a model, and why; nothing is sent",
+        explain_request,
+        Right.READ,
+        {200: Answer("The request and its report.", ref("Explanation"))},
+        parameters=EXPLAINED,
+        refusals=(422, 501),
+    ),
     Operation(
         "requestRun",
         "POST",

@@ -105,6 +105,8 @@ NEW_RUN: Final = _strict(
     },
 )
 
+_NOTE: Final = _object({"about": TEXT, "reason": TEXT})
+
 COMPONENTS: Final[Mapping[str, Any]] = {
     "Problem": _object(
         {"type": TEXT, "title": TEXT, "status": {"type": "integer"}, "detail": TEXT},
@@ -170,6 +172,30 @@ COMPONENTS: Final[Mapping[str, Any]] = {
             "sent": {"type": ["object", "null"]},
             "error": {"type": ["object", "null"]},
             "cancel": {"type": "boolean"},
+        }
+    ),
+    "Explanation": _object(
+        {
+            "adapter": TEXT,
+            "model": TEXT,
+            "branch": TEXT,
+            "log": DIGEST,
+            "messages": {"type": "integer", "description": "How many of the log are in it."},
+            "left_out": _list(_NOTE),
+            "repairs": _list(_NOTE),
+            "hidden": _list(
+                _object({"message": ID, "part": {"type": ["string", "null"]}, "kind": TEXT, "space": TEXT})
+            ),
+            "reused": {"type": "object", "description": "State of the provider's that is used again."},
+            "request": _object(
+                {
+                    "method": TEXT,
+                    "path": TEXT,
+                    "bytes": {"type": "integer"},
+                    "digest": DIGEST,
+                    "body": {"type": ["object", "null"]},
+                }
+            ),
         }
     ),
     "Branch": _object({"name": TEXT, "title": TEXT, "archived": {"type": "boolean"}, "heads": _list(ID)}),

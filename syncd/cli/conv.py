@@ -9,6 +9,7 @@ import typer
 from syncd.cli import files, look, sync, talk, write
 from syncd.cli.common import RootDbOption, run_program
 from syncd.cli.demo import demo
+from syncd.cli.explain import explain
 
 app = typer.Typer(
     name="conv",
@@ -34,6 +35,7 @@ for command in (
     talk.chat,
     write.fork,
     write.merge,
+    explain,
     write.redact,
     look.verify,
     files.import_files,

@@ -20,9 +20,10 @@ from syncd.cli.common import (
     run_async,
     run_program,
 )
-from syncd.daemon import LocalModel, Ready, Settings
+from syncd.daemon import Ready, Settings
 from syncd.daemon import serve as serve_daemon
 from syncd.logs import LogFormat, LogLevel, start_logging
+from syncd.models import LocalModel
 
 app = typer.Typer(
     name="syncd",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import Annotated
 
 import anyio
 import anyio.to_thread
 import typer
 
-from adapters import Executor, LlamaCpp, RunFailed, find_model
+from adapters import Executor, RunFailed
 from adapters.answers import answer, answer_pieces, cancel
 from crdt_conv import MAIN, Conversation, CrdtConvError, InvalidMessage, Target
 from syncd.cli.common import (
@@ -26,15 +26,25 @@ from syncd.cli.common import (
 )
 from syncd.cli.look import BranchOption, IdArgument, print_log
 from syncd.cli.workspace import Workspace, writing
+from syncd.models import LOCAL, NAMES, LocalModel, adapter_of
 from syncd.view import message_json
 
-ADAPTERS = ("llamacpp",)
 NOTICE_S = 3.0
 
-AdapterOption = Annotated[str, typer.Option("--adapter", "-a", help=f"One of: {', '.join(ADAPTERS)}.")]
+AdapterOption = Annotated[
+    str, typer.Option("--adapter", "-a", envvar="CONV_ADAPTER", help=f"One of: {', '.join(NAMES)}.")
+]
 ModelOption = Annotated[
-    Path | None,
-    typer.Option("--model", "-m", envvar="CONV_MODEL", help="A GGUF file; SmolLM2 where it is installed."),
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        envvar="CONV_MODEL",
+        help="A model's name; of llamacpp a GGUF file: SmolLM2, where it is installed.",
+    ),
+]
+EndpointOption = Annotated[
+    str | None, typer.Option("--endpoint", envvar="CONV_ENDPOINT", help="Another server, by its URL.")
 ]
 MaxTokensOption = Annotated[
     int | None, typer.Option("--max-tokens", min=1, help="When the answer ends at last.")
@@ -50,9 +60,10 @@ def run(
     conversation_id: IdArgument,
     db: DbOption,
     branch: BranchOption = MAIN,
-    adapter: AdapterOption = "llamacpp",
+    adapter: AdapterOption = LOCAL,
     model: ModelOption = None,
     context: ContextOption = CONTEXT_TOKENS,
+    endpoint: EndpointOption = None,
     max_tokens: MaxTokensOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -61,11 +72,12 @@ def run(
 
     Example: conv run 01J9 --max-tokens 200
     """
+    wanted = target(adapter, model, endpoint, max_tokens)
 
     async def main() -> None:
-        async with writing(db) as workspace, executing(workspace, model, context):
+        async with writing(db) as workspace, executing(workspace, wanted, context):
             conversation = await workspace.open(conversation_id)
-            message = await ask(conversation, target(adapter, max_tokens), branch, is_shown=not json)
+            message = await ask(conversation, asked(workspace, wanted), branch, is_shown=not json)
             await workspace.settle(conversation)
             if json:
                 print_json(message)
@@ -79,8 +91,10 @@ def chat(
         str | None, typer.Argument(metavar="[ID]", help="A conversation; a new one, where it is left out.")
     ] = None,
     branch: BranchOption = MAIN,
+    adapter: AdapterOption = LOCAL,
     model: ModelOption = None,
     context: ContextOption = CONTEXT_TOKENS,
+    endpoint: EndpointOption = None,
     max_tokens: MaxTokensOption = None,
 ) -> None:
     """
@@ -88,38 +102,44 @@ def chat(
 
     Example: conv chat
     """
+    wanted = target(adapter, model, endpoint, max_tokens)
 
     async def main() -> None:
-        async with writing(db) as workspace, executing(workspace, model, context):
+        async with writing(db) as workspace, executing(workspace, wanted, context):
             if conversation_id is None:
                 conversation = await workspace.create("Chat")
             else:
                 conversation = await workspace.open(conversation_id)
-            await _Chat(workspace, conversation, branch, target("llamacpp", max_tokens)).run()
+            await _Chat(workspace, conversation, branch, asked(workspace, wanted)).run()
 
     run_async(main)
 
 
-def target(adapter: str, max_tokens: int | None) -> Target:
-    """
-    Return what a run is asked of.
+def target(adapter: str, model: str | None, endpoint: str | None, max_tokens: int | None) -> Target:
+    """Return what a run is asked of."""
+    return Target(adapter, model, endpoint, {} if max_tokens is None else {"max_tokens": max_tokens})
 
-    Raises:
-        InvalidMessage: There is no such adapter.
-    """
-    if adapter not in ADAPTERS:
-        raise InvalidMessage(f"no adapter {adapter!r}: it is one of {', '.join(ADAPTERS)}")
-    return Target(adapter, params={} if max_tokens is None else {"max_tokens": max_tokens})
+
+def asked(workspace: Workspace, wanted: Target) -> Target:
+    """Return what stands in the run: the file of a local model is nobody else's."""
+    is_file = wanted.adapter == LOCAL and not workspace.is_through_daemon
+    return replace(wanted, model=None, endpoint=None) if is_file else wanted
 
 
 @asynccontextmanager
-async def executing(workspace: Workspace, model: Path | None, context: int) -> AsyncIterator[None]:
-    """Fulfil runs here, unless a daemon does."""
+async def executing(workspace: Workspace, wanted: Target, context: int) -> AsyncIterator[None]:
+    """
+    Fulfil runs here, unless a daemon does.
+
+    Raises:
+        InvalidMessage: There is no such adapter, or it has to be told which model.
+        AdapterError: It can't be had here.
+    """
     if workspace.is_through_daemon:
         yield
         return
-    llama = LlamaCpp(find_model(model), context_tokens=context)
-    async with Executor(workspace.store, adapters=[llama]):
+    adapter = adapter_of(wanted, local=LocalModel(context_tokens=context))
+    async with Executor(workspace.store, adapters=[adapter]):
         yield
 
 

@@ -27,6 +27,7 @@ CONTRACT = {
     "/api/conversations/{conversation}/runs": {"post"},
     "/api/conversations/{conversation}/runs/{run}": {"get"},
     "/api/conversations/{conversation}/events": {"get"},
+    "/api/conversations/{conversation}/explain": {"get"},
     "/api/conversations/{conversation}/update": {"get"},
     "/api/blobs/{sha256}": {"get", "put"},
     "/api/search": {"get"},

@@ -6,8 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 
-from crdt_conv import Store
+from crdt_conv import Conversation, Store, Target
+from syncd.answering import CantAnswer
 
 pytestmark = pytest.mark.anyio
 
@@ -71,3 +73,41 @@ async def test_an_unknown_run_is_not_found(http: httpx.AsyncClient) -> None:
     """404, with a reason."""
     answer = await http.get(f"{PATH}/runs/nobody")
     assert (answer.status_code, "no run" in answer.json()["detail"]) == (404, True)
+
+
+class Parrots:
+    """Models that say what they are asked for."""
+
+    default = Target("parrot", "grey")
+
+    def explain(self, conversation: Conversation, target: Target, branch: str) -> dict[str, Any]:
+        if target.adapter != "parrot":
+            raise CantAnswer(f"no adapter {target.adapter!r}")
+        request = {"method": "POST", "path": "/say", "bytes": 2, "digest": "0" * 64, "body": {}}
+        told = {"messages": len(conversation), "left_out": [], "repairs": [], "hidden": [], "reused": {}}
+        where = {"adapter": target.adapter, "model": target.model, "branch": branch}
+        return {**where, **told, "log": "0" * 64, "request": request}
+
+
+async def test_a_run_is_asked_of_the_servers_default(
+    http: httpx.AsyncClient, app: Starlette, store: Store
+) -> None:
+    """Without a target of its own, or the conversation's, the server's first model answers."""
+    assert (await http.post(f"{PATH}/runs")).status_code == 422
+    app.state.answering = Parrots()
+    answer = await http.post(f"{PATH}/runs")
+    assert answer.status_code == 202
+    assert store.open("c").runs[answer.json()["id"]].target == Target("parrot", "grey")
+
+
+async def test_a_request_is_explained(http: httpx.AsyncClient, app: Starlette) -> None:
+    """What the models tell is shown; what they can't is 422, and without models it is 501."""
+    path = f"{PATH}/explain"
+    assert (await http.get(path, params={"adapter": "parrot"})).status_code == 501
+    app.state.answering = Parrots()
+    shown = (await http.get(path)).json()
+    assert (shown["model"], shown["branch"], shown["messages"]) == ("grey", "main", 1)
+    shown = (await http.get(path, params={"adapter": "parrot", "model": "green", "branch": "b"})).json()
+    assert (shown["model"], shown["branch"]) == ("green", "b")
+    refused = await http.get(path, params={"adapter": "crow"})
+    assert (refused.status_code, refused.json()["detail"]) == (422, "no adapter 'crow'")

@@ -1,4 +1,4 @@
-"""``conv redact``, ``conv verify`` and what ``conv show`` tells of hidden fields."""
+"""``conv redact``, ``verify``, ``explain``, and what ``conv show`` tells of hidden fields."""
 
 from __future__ import annotations
 
@@ -76,3 +76,15 @@ def test_hidden_fields_are_shown_where_asked_for(tmp_path: Path) -> None:
     assert message["hidden"][0]["data_base64"] == "AP8="
     assert "hidden" not in conv_json(db, "show", conversation.id)["messages"][0]
     assert "signature" in conv(db, "show", conversation.id, "--hidden")
+
+
+def test_explain_shows_what_would_be_sent(tmp_path: Path) -> None:
+    """The request stands in it whole, for programs and for people, and no key is needed."""
+    db = tmp_path / "chats.db"
+    trip = conv_json(db, "new")["id"]
+    conv_json(db, "append", trip, "Where shall we go?")
+    asked = ("explain", trip, "--adapter", "openai-chat", "--model", "m")
+    shown = conv_json(db, *asked)
+    assert shown["request"]["body"]["messages"] == [{"role": "user", "content": "Where shall we go?"}]
+    assert "Where shall we go?" in conv(db, *asked)
+    assert "it is one of" in conv(db, "explain", trip, "--adapter", "crow", code=1)

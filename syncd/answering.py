@@ -1,0 +1,28 @@
+"""What the HTTP API asks of whoever composes it with models; the API itself knows none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from crdt_conv import Conversation, Target
+
+
+class CantAnswer(Exception):
+    """Nothing can be sent; the text says why."""
+
+
+class Answering(Protocol):
+    """The models of a daemon."""
+
+    @property
+    def default(self) -> Target | None:
+        """What answers a run that names no target, in a conversation without one."""
+
+    def explain(self, conversation: Conversation, target: Target, branch: str) -> Mapping[str, Any]:
+        """
+        Return what would be sent, and why, as JSON.
+
+        Raises:
+            CantAnswer: Nothing would be.
+        """
