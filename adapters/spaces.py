@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from adapters.exchange import Hidden, Json
+from adapters.exchange import Hidden, Json, SentField
 from crdt_conv import Destination, HiddenField, Message, Validity, validity
 
 NONE: Final = "none"
@@ -113,6 +113,11 @@ class Place:
         )
 
 
+def sent_field(message_id: str, field: HiddenField) -> SentField:
+    """Return how a report names a field that goes along."""
+    return SentField(message_id, field.at, field.kind, field.space, field.binding)
+
+
 def may_go(
     field: HiddenField, message: Message, to: Place, hidden: Hidden, *, prefix: str | None = None
 ) -> Validity:
@@ -131,7 +136,7 @@ def may_go(
     held = validity(field, message, destination, prefix=prefix, now_ms=hidden.now_ms)
     if not held:
         return held
-    if field.space in hidden.refused:
+    if hidden.is_refused(field, message):
         return Validity(is_valid=False, reason="the provider has refused it before")
     needs = _needs(field)
     if "account" in needs and (field.endpoint or "").rpartition("#")[2] != to.account:

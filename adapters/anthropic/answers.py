@@ -19,7 +19,7 @@ from typing import Any, Final
 from adapters.exchange import Hidden, Note, SentField
 from adapters.normalize import Block, Turn
 from adapters.remote import is_json
-from adapters.spaces import Place, may_go
+from adapters.spaces import Place, may_go, sent_field
 from crdt_conv import HiddenField
 
 THINKING: Final = "thinking"
@@ -64,10 +64,7 @@ class Answers:
                 continue
             written += [block for _, block in made if block is not None]
         self._sent += [
-            SentField(turn.message.id, field.at, kind, field.space)
-            for by_kind in fields.values()
-            for kind, field in by_kind.items()
-            if kind != CONTAINER
+            sent_field(turn.message.id, field) for by_kind in fields.values() for field in by_kind.values()
         ]
         return self._sound(turn, written)
 

@@ -20,7 +20,7 @@ from adapters.exchange import Hidden, Note, Report, Request, SentField, Tool
 from adapters.normalize import Turn, Turns, normalize, with_offered
 from adapters.prefix import Chain, salt_of
 from adapters.remote import params_of
-from adapters.spaces import Place, may_go
+from adapters.spaces import Place, may_go, sent_field
 from crdt_conv import Message, Target
 
 VERSION: Final = "anthropic/1"
@@ -131,6 +131,7 @@ class _Writer:
         for message in reversed(log):
             for field in self._hidden.of_message(message):
                 if field.kind == CONTAINER and may_go(field, message, self._place, self._hidden):
+                    self.sent.append(sent_field(message.id, field))
                     return {"container": field.data}
         return {}
 

@@ -10,6 +10,7 @@ from adapters.exchange.operations import Operation
 from adapters.exchange.request import Json, Report, Request
 from adapters.exchange.tools import Tool
 from crdt_conv import Conversation, HiddenField, Message, Target
+from crdt_conv.hidden import SERVER
 
 
 def _no_fields(_message_id: str) -> Sequence[HiddenField]:
@@ -25,8 +26,9 @@ class Hidden:
     """
     What stands beside a log: hidden fields by message, and the bytes of blobs.
 
-    ``now_ms`` is the time against which fields expire. ``refused`` names key spaces
-    whose fields the provider has refused in this conversation: none of them is sent again.
+    ``now_ms`` is the time against which fields expire. ``refused`` names what a provider has
+    refused before, and so is not sent again: a message's id stands for what was sealed into
+    it, with ``:server`` behind it for the names of server-held state that it carries.
     """
 
     fields: Callable[[str], Sequence[HiddenField]] = _no_fields
@@ -39,9 +41,18 @@ class Hidden:
         """Return a conversation's."""
         return cls(conversation.hidden, conversation.blob, now_ms, refused)
 
+    def is_refused(self, field: HiddenField, message: Message) -> bool:
+        """Whether a provider has refused this field before."""
+        return refused_key(message.id, field.binding) in self.refused
+
     def of_message(self, message: Message) -> Sequence[HiddenField]:
         """Return a message's fields, in the order of their parts."""
         return self.fields(message.id) if message.hidden_count else ()
+
+
+def refused_key(message_id: str, binding: str) -> str:
+    """Return what stands in ``Hidden.refused`` for fields of a message."""
+    return f"{message_id}:{SERVER}" if binding == SERVER else message_id
 
 
 class Ingest(Protocol):

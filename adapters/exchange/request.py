@@ -69,6 +69,7 @@ class SentField:
     at: str | None
     kind: str
     space: str
+    binding: str = "self"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,20 +9,20 @@ lease writes; who lost it stops without a word, since the next owner speaks.
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import anyio
 
-from adapters.errors import AdapterError
-from adapters.exchange import Adapter, Continues, Hidden, Json, Report, Request
+from adapters.errors import AdapterError, HandleLost, HiddenRefused
+from adapters.exchange import Adapter, Continues, Hidden, Json, Note, Report, Request, refused_key
 from adapters.executor.leases import Lease, Leases
+from adapters.executor.retries import delay_s, is_worth_waiting, refused_before
+from adapters.spaces import NONE
 from adapters.writing import AnswerWriter
 from crdt_conv import Author, Conversation, Message, MessageWriter, Run
+from crdt_conv.hidden import SERVER
 from crdt_conv.ids import now_ms
-
-MAX_ATTEMPTS = 3
-FIRST_DELAY_S = 0.5
 
 
 @dataclass(slots=True)
@@ -46,6 +46,8 @@ class Fulfilment:
         self._lease = lease
         self._writer = AnswerWriter(conversation, self._begin)
         self._cancelled = anyio.CancelScope()
+        self._refused: frozenset[str] = frozenset()
+        self._repairs: tuple[Note, ...] = ()
         self._report: Report
 
     def cancel(self) -> None:
@@ -78,23 +80,41 @@ class Fulfilment:
 
     async def _answer(self) -> _Outcome:
         request = self._materialize()
-        attempts, delay_s = 1, FIRST_DELAY_S
+        attempts = 1
         while True:
             try:
                 await self._call(request)
                 return _Outcome("complete")
             except AdapterError as error:
                 # What was paid for and shown is not thrown away for another try.
-                if not error.is_retryable or self._writer.message is not None or attempts == MAX_ATTEMPTS:
+                if self._writer.message is not None:
                     raise
-                await anyio.sleep(error.retry_after_s or delay_s)
-                attempts, delay_s = attempts + 1, delay_s * 2
+                if isinstance(error, HiddenRefused | HandleLost):
+                    request = self._repaired(error)
+                    continue
+                if not is_worth_waiting(error, attempts):
+                    raise
+                await anyio.sleep(delay_s(error, attempts))
+                attempts += 1
+
+    def _repaired(self, error: HiddenRefused | HandleLost) -> Request:
+        """Return the request without what the provider refused; once, and on record for all that follow."""
+        sent = [(field.message, field.binding) for field in self._report.hidden if field.space != NONE]
+        refused = {
+            refused_key(*field) for field in sent if (field[1] == SERVER) is isinstance(error, HandleLost)
+        }
+        if self._refused or not refused:
+            raise error
+        self._refused = frozenset(refused)
+        self._repairs = (Note("request", f"sent again without what the provider refused: {error.type}"),)
+        return self._materialize()
 
     def _materialize(self) -> Request:
         log = [*self._conversation.lin(*self._run.parents), *self._broken_off()]
-        hidden = Hidden.of(self._conversation, now_ms=now_ms())
+        refused = self._refused | refused_before(self._conversation)
+        hidden = Hidden.of(self._conversation, now_ms=now_ms(), refused=refused)
         request, report = self._adapter.materialize(log, self._run.target, (), hidden)
-        self._write_down(request, report)
+        self._write_down(request, replace(report, repairs=(*report.repairs, *self._repairs)))
         return request
 
     def _broken_off(self) -> list[Message]:
@@ -112,6 +132,7 @@ class Fulfilment:
             **report.as_json(),
             "log": self._conversation.digest(*self._run.parents).hex(),
             "request": request.digest,
+            **({"refused": sorted(self._refused)} if self._refused else {}),
         }
         self._conversation.runs.update(self._run.id, sent=sent)
 

@@ -21,7 +21,7 @@ from adapters.openai_chat.dialects import Dialect
 from adapters.openai_chat.parts import part_of
 from adapters.prefix import salt_of
 from adapters.remote import is_json, params_of
-from adapters.spaces import Place, may_go
+from adapters.spaces import Place, may_go, sent_field
 from crdt_conv import HiddenField, Message, Target
 
 VERSION: Final = "openai-chat/1"
@@ -172,7 +172,7 @@ class _Writer:
                 self.left_out.append(Note(turn.message.id, f"{field.kind}: {reason}"))
             else:
                 valid.append(field)
-                self.sent.append(SentField(turn.message.id, field.at, field.kind, field.space))
+                self.sent.append(sent_field(turn.message.id, field))
         return valid
 
     def _unwanted(self, field: HiddenField) -> str:

@@ -83,11 +83,12 @@ def test_a_name_of_server_state_stays_with_endpoint_and_account(source: int, tar
 
 
 def test_what_was_refused_before_is_not_sent_again() -> None:
-    """A space that the provider has refused stays out, and the reason says so."""
-    told = may_go(
-        PLACES[0].seal("thinking", "x"), MESSAGE, PLACES[0], Hidden(refused=frozenset({"anthropic"}))
-    )
-    assert told.reason == "the provider has refused it before"
+    """What was refused stays out, and the reason says so; names of state are refused by themselves."""
+    field, handle = PLACES[0].seal("thinking", "x"), PLACES[0].seal("id", "x", binding="server")
+    for refused, out, stays in (("m", field, handle), ("m:server", handle, field)):
+        hidden = Hidden(refused=frozenset({refused}))
+        assert may_go(out, MESSAGE, PLACES[0], hidden).reason == "the provider has refused it before"
+        assert may_go(stays, MESSAGE, PLACES[0], hidden)
 
 
 def test_a_key_is_not_in_the_name_of_its_account() -> None:

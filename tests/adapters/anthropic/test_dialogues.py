@@ -8,7 +8,7 @@ import pytest
 
 from adapters import Anthropic
 from adapters.exchange import Hidden
-from adapters.executor import fulfil
+from adapters.executor import retries
 from adapters.spaces import Place
 from crdt_conv import Target
 from tests.adapters.dialogues import dialogue
@@ -119,7 +119,7 @@ async def test_thinking_is_off_while_foreign_calls_are_open() -> None:
 @pytest.mark.parametrize("after", range(0, 24, 2))
 async def test_a_stream_may_be_cut_anywhere(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever it breaks: half a thought or call is not sent back, and the next question is answered."""
-    monkeypatch.setattr(fulfil, "FIRST_DELAY_S", 0.0)
+    monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.0)
     server = MessagesServer(Cut(after, CALLS))
     async with serving(server) as url, dialogue([claude(url, BOUND)]) as talk:
         run = await talk.ask("anthropic", "Where?")
@@ -130,7 +130,7 @@ async def test_a_stream_may_be_cut_anywhere(after: int, monkeypatch: pytest.Monk
 
 async def test_an_error_may_come_in_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     """Overloaded after a status of 200, before a word: it is asked again."""
-    monkeypatch.setattr(fulfil, "FIRST_DELAY_S", 0.0)
+    monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.0)
     error = refuse("overloaded_error", "Overloaded").body
     server = MessagesServer(Cut(1, error=error, is_rude=False), Answer("Rome."))
     async with serving(server) as url, dialogue([claude(url)]) as talk:
@@ -147,3 +147,33 @@ async def test_usage_counts_what_the_cache_gave() -> None:
     usage = {key: value for key, value in (reply.usage or {}).items() if key.endswith("_tokens")}
     assert usage == {"input_tokens": 10, "output_tokens": 9, "cached_tokens": 3, "cache_write_tokens": 2}
     assert reply.stop_reason == "length"
+
+
+INVALID = refuse("invalid_request_error", "messages.1.content.0: Invalid `signature` in `thinking` block")
+
+
+def thoughts(request: dict[str, Any]) -> list[str]:
+    """Return the reasoning in a request."""
+    blocks = [block for message in request["messages"] for block in message["content"]]
+    return [block["thinking"] for block in blocks if block["type"] == "thinking"]
+
+
+async def test_a_refused_signature_is_left_out_from_then_on() -> None:
+    """It is sent once more without; later requests leave out the same, and what was sealed since goes."""
+    server = MessagesServer(Answer("A", "one"), INVALID, Answer("B", "two"), Answer("C"))
+    async with serving(server) as url, dialogue([claude(url)]) as talk:
+        await talk.ask("anthropic", "One?")
+        first = talk.reply()
+        run = await talk.ask("anthropic", "Two?")
+        await talk.ask("anthropic", "Three?")
+    assert [thoughts(request) for request in server.requests] == [[], ["one"], [], ["two"]]
+    assert (run.error, (run.sent or {})["refused"]) == (None, [first.id])
+
+
+async def test_a_request_is_repaired_once_at_most() -> None:
+    """A second refusal is the end of the run: there is no loop."""
+    server = MessagesServer(Answer("A", "one"), INVALID, INVALID, INVALID)
+    async with serving(server) as url, dialogue([claude(url)]) as talk:
+        await talk.ask("anthropic", "One?")
+        run = await talk.ask("anthropic", "Two?")
+    assert (run.state, (run.error or {})["type"], len(server.requests)) == ("failed", "hidden_refused", 3)

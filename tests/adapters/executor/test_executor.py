@@ -10,7 +10,7 @@ import pytest
 from adapters import Executor, ProviderUnavailable, RequestRefused, RunFailed, StreamBroken
 from adapters.answers import wait_until_over
 from adapters.exchange import Note
-from adapters.executor import fulfil
+from adapters.executor import retries
 from crdt_conv import Conversation, InvalidMessage, Run, Store, Target, schema
 from tests.adapters.fakes import STOP, ContinuingAdapter, ScriptedAdapter, says
 from tests.replicas import copy_of, sqlite_of
@@ -181,13 +181,13 @@ async def test_a_provider_that_is_away_is_asked_again(
     store: Store, conversation: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the first token a passing fault is tried again, and not for ever."""
-    monkeypatch.setattr(fulfil, "FIRST_DELAY_S", 0.001)
+    monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.001)
     away = [ProviderUnavailable("away")]
     adapter = ScriptedAdapter(away, [says("Rome."), STOP], *([away] * 10))
     async with Executor(store, [adapter]):
         first = await over(conversation, conversation.runs.request(TARGET))
         second = await over(conversation, conversation.runs.request(TARGET))
-    assert (first.state, second.state, len(adapter.calls)) == ("complete", "failed", 2 + fulfil.MAX_ATTEMPTS)
+    assert (first.state, second.state, len(adapter.calls)) == ("complete", "failed", 2 + retries.MAX_ATTEMPTS)
 
 
 async def test_two_executors_make_one_call(store: Store, conversation: Conversation) -> None:

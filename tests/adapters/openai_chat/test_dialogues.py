@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters import OpenAIChat
-from adapters.executor import fulfil
+from adapters.executor import retries
 from tests.adapters.dialogues import dialogue
 from tests.providers.chat import ChatServer, refuse
 from tests.providers.serving import Answer, Cut, serving
@@ -101,7 +101,7 @@ async def test_a_stream_may_be_cut_anywhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Wherever it is cut: what had come stays, or it is asked again; the next question is answered."""
-    monkeypatch.setattr(fulfil, "FIRST_DELAY_S", 0.0)
+    monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.0)
     server = ChatServer(Cut(after, Answer("Rome.", "", [("f", "{}")]), is_rude=is_rude))
     async with serving(server) as url, dialogue([adapter(url)]) as talk:
         run = await talk.ask("openai-chat", "Where?")
@@ -121,7 +121,7 @@ async def test_a_missing_done_is_no_loss() -> None:
 
 async def test_a_busy_server_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rate limit is waited for, the same bytes are sent, and nobody sees it."""
-    monkeypatch.setattr(fulfil, "FIRST_DELAY_S", 0.0)
+    monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.0)
     busy = refuse("Rate limit reached", status=429, code="rate_limit_exceeded", **{"retry-after-ms": "1"})
     server = ChatServer(busy, busy, Answer("Rome."))
     async with serving(server) as url, dialogue([adapter(url)]) as talk:
