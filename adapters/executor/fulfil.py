@@ -114,7 +114,8 @@ class Fulfilment:
         refused = self._refused | refused_before(self._conversation)
         hidden = Hidden.of(self._conversation, now_ms=now_ms(), refused=refused)
         request, report = self._adapter.materialize(log, self._run.target, (), hidden)
-        self._write_down(request, replace(report, repairs=(*report.repairs, *self._repairs)))
+        self._report = replace(report, repairs=(*report.repairs, *self._repairs))
+        self._write_down(request, self._report)
         return request
 
     def _broken_off(self) -> list[Message]:
@@ -127,7 +128,6 @@ class Fulfilment:
 
     def _write_down(self, request: Request, report: Report) -> None:
         """Put on record what is sent."""
-        self._report = report
         sent = {
             **report.as_json(),
             "log": self._conversation.digest(*self._run.parents).hex(),

@@ -66,7 +66,13 @@ async def answer(
                     yield event
         finally:
             if use is not None and live.slots is not None:
-                live.slots.settle(use, (*fitted.prompt.tokens, *generation.held), generation.cached)
+                # How far a prompt was computed that was cut off, nobody tells.
+                held = (
+                    (*fitted.prompt.tokens, *generation.held)
+                    if generation.has_begun
+                    else context[: use.common]
+                )
+                live.slots.settle(use, held, generation.cached)
 
 
 def _recovery(

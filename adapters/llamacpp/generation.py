@@ -118,6 +118,8 @@ class Generation:
         """The ids of the answer so far; with those of the prompt, what the slot holds."""
         self.cached: int | None = None
         """How many tokens of the prompt the server had, at the first call."""
+        self.has_begun = False
+        """Whether the server has computed the prompt."""
         self.recoveries = 0
         self.is_exact = True
         """Whether every id is the server's own, and none was found by its text."""
@@ -221,6 +223,7 @@ class Generation:
         waiting, last = _Waiting(), _Waiting()
         async with aclosing(self._server.stream("/completion", body)) as events:
             async for event in events:
+                self.has_begun = True
                 waiting.add(event)
                 if waiting.text:
                     yield await self._taken(phase, waiting)

@@ -79,7 +79,8 @@ async def test_what_only_the_call_could_tell_is_on_record_too(
 ) -> None:
     """A report that comes with the answer is added to what was written down before, and begins no message."""
     told = {"reported": {"repairs": (Note("m", "mended"),), "reused": {"kv_tokens": 9}}}
-    adapter = ScriptedAdapter([told, RequestRefused("no")], [told, says("x"), STOP])
+    away = ProviderUnavailable("away", retry_after_s=0.001)
+    adapter = ScriptedAdapter([told, RequestRefused("no")], [told, away], [told, says("x"), STOP])
     async with Executor(store, [adapter]):
         refused = await over(conversation, conversation.runs.request(TARGET))
         run = await over(conversation, conversation.runs.request(Target("scripted", params={"odd": 1})))
