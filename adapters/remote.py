@@ -77,12 +77,14 @@ class Remote:
         Return where a run's request goes.
 
         Raises:
-            RequestRefused: The run wants it elsewhere; the key must not follow.
+            RequestRefused: The run wants it elsewhere, where the key must not follow; or names no model.
         """
         if target.endpoint is not None and target.endpoint.rstrip("/") != self.base_url:
             raise RequestRefused(f"the run is for another endpoint than {self.name} has here")
-        place = self._place
-        return Place(place.provider, place.space, place.endpoint, target.model or self.model, place.account)
+        place, model = self._place, target.model or self.model
+        if not model:
+            raise RequestRefused(f"say which model of {self.name} is meant: there is no default")
+        return Place(place.provider, place.space, place.endpoint, model, place.account)
 
     def placed(self, request: Request) -> Place:
         """Return where a request goes."""
