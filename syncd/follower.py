@@ -162,6 +162,6 @@ class _Turns:
             self._wake = anyio.Event()
             await self._wake.wait()
         conversation_id, since_s = next(iter(self._since.items()))
-        await anyio.sleep(since_s + self._delay_s - time.monotonic())
+        await anyio.sleep(max(0.0, since_s + self._delay_s - time.monotonic()))
         del self._since[conversation_id]
         return conversation_id

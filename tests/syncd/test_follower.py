@@ -106,3 +106,10 @@ async def test_others_have_their_turn_while_it_catches_up(store: Store, follower
             await anyio.lowlevel.checkpoint()
     assert behind[0] == 3
     assert 0 < behind[-1] < 3
+
+
+async def test_a_turn_that_is_overdue_is_taken_at_once() -> None:
+    """Whose time has passed while the loop was busy is followed; no daemon ends of it."""
+    turns = module._Turns(-1.0, 1.0)
+    turns.add("c")
+    assert await turns.take() == "c"
