@@ -7,8 +7,10 @@ whoever serves it keeps ``hub.running()`` open meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+import anyio
+import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -26,6 +28,7 @@ from syncd.auth.web import Guard
 from syncd.connection import Connection
 from syncd.hub import Hub
 from syncd.metrics import CONTENT_TYPE, exposition
+from syncd.peers import Peer
 from syncd.solo import SoloMember, SoloReader
 from syncd.wire import wire_of
 
@@ -36,6 +39,7 @@ def create_app(
     hosts: Collection[str] = (),
     origins: Collection[str] = (),
     answering: Answering | None = None,
+    peers: Sequence[Peer] = (),
 ) -> Starlette:
     """
     Make the application.
@@ -45,6 +49,7 @@ def create_app(
         hosts: Names under which it may be asked for, besides loopback and addresses; ``*`` for all.
         origins: Origins of pages that may connect, besides its own; ``*`` for all.
         answering: Its models, where it has any: the default of runs, and what explains requests.
+        peers: Other daemons that the hub syncs with, for the metrics.
     """
     app = Starlette(
         middleware=[Middleware(Guard, hosts=hosts, origins=origins)],
@@ -62,6 +67,7 @@ def create_app(
     app.state.hub = hub
     app.state.gate = hub.gate
     app.state.answering = answering
+    app.state.peers = tuple(peers)
     return app
 
 
@@ -74,8 +80,9 @@ async def _healthz(_request: Request) -> Response:
 
 
 async def _readyz(request: Request) -> Response:
-    is_ready = request.app.state.hub.is_running
-    return PlainTextResponse("ready\n" if is_ready else "starting\n", status_code=200 if is_ready else 503)
+    hub: Hub = request.app.state.hub
+    reason = await hub.why_not_ready()
+    return PlainTextResponse(f"{reason or 'ready'}\n", status_code=503 if reason else 200)
 
 
 async def _metrics(request: Request) -> Response:
@@ -87,7 +94,10 @@ async def _metrics(request: Request) -> Response:
         Connection("metrics", credentials.client).denied(None, denied)
         headers = {"WWW-Authenticate": "Bearer"}
         return PlainTextResponse(f"{denied.reason}\n", status_code=401, headers=headers)
-    return Response(exposition(hub), media_type=CONTENT_TYPE)
+    peers: Sequence[Peer] = request.app.state.peers
+    # Counted in the store, beside the event loop.
+    waiting = {peer: await anyio.to_thread.run_sync(peer.waiting) for peer in peers}
+    return Response(exposition(hub, waiting), media_type=CONTENT_TYPE)
 
 
 async def _sync(websocket: WebSocket) -> None:

@@ -16,6 +16,7 @@ from syncd.connection import Connection
 from syncd.hub import Hub
 from syncd.member import Member, Slot
 from syncd.protocol import AwarenessReceived, CloseCode, DiffRequested, RemoteProtocolError, UpdateReceived
+from syncd.protocol.hocuspocus.client import PEER_VERSION
 from syncd.protocol.hocuspocus.codec import (
     PONG,
     Authenticated,
@@ -222,6 +223,7 @@ class CollabReader:
         if known is not None:
             known.regrant(grant)
             return
+        member.is_peer = event.version == PEER_VERSION
         frame, waiting = self.session.admit(event.address, is_read_only=not member.can_write)
         self.socket.send(Outgoing(frame))
         member.room.welcome(member)

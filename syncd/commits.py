@@ -69,6 +69,7 @@ class GroupCommit(Generic[T]):
         self._is_closed = False
         self.count = 0
         self.spent_s = 0.0
+        self.has_failed = False
         self._ended = anyio.Event()
 
     @property
@@ -111,6 +112,7 @@ class GroupCommit(Generic[T]):
         results = self._append_all(rows)
         self.count += 1
         self.spent_s += time.perf_counter() - began_s
+        self.has_failed = any(map(_is_failure, results))
         return results
 
     def _append_all(self, rows: Sequence[Row]) -> Sequence[int | StoreError]:
@@ -137,6 +139,10 @@ class GroupCommit(Generic[T]):
         self._is_closed = True
         if not self._under_way and not self._queue:
             self._ended.set()
+
+
+def _is_failure(result: int | StoreError) -> bool:
+    return isinstance(result, StoreError) and not isinstance(result, ConversationDeleted)
 
 
 def _merged(submitted: list[tuple[bytes, T]]) -> list[tuple[list[tuple[bytes, T]], bytes]]:

@@ -2,14 +2,13 @@
 The daemon: store, rooms, executor and web server, composed and taken down in order.
 
 On the way down the executor goes first, so that clients still see how its runs
-ended; then the sockets; last the queue in front of the log.
+ended; then peers and sockets; last the queue in front of the log.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -29,7 +28,9 @@ from syncd.hub import Hub
 from syncd.limits import Limits
 from syncd.logs import event
 from syncd.models import LocalModel, Models, offered
+from syncd.peers import PeerAddress, Peering
 from syncd.server import Server, load_tls
+from syncd.signals import told_to_end
 
 logger = logging.getLogger("syncd")
 
@@ -49,6 +50,7 @@ class Settings:
     origins: tuple[str, ...] = ()
     tls: tuple[Path, Path] | None = None
     local: LocalModel = field(default_factory=LocalModel)
+    peers: tuple[PeerAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ async def serve(
     Args:
         settings: Where, and with what.
         announce: Called once when clients can connect.
-        keep_secret: Called with the token before anybody can connect, so that no log ever holds it.
+        keep_secret: Called with each token of ours before anybody can connect, so that no log ever holds it.
 
     Raises:
         StartError: The port is in use, or the token can't be kept.
@@ -87,26 +89,35 @@ async def serve(
         _listen(settings) as listener,
     ):
         token = load_token(settings.db)
-        keep_secret(token)
+        for secret in (token, *(peer.token for peer in settings.peers if peer.token)):
+            keep_secret(secret)
         tls = load_tls(*settings.tls) if settings.tls is not None else None
         url = url_of(listener, is_encrypted=tls is not None)
         store.publish(url)
         tokens = JwtGate(keys_file(settings.db), revocations_file(settings.db))
         hub = Hub(store, AnyOf(TokenGate(token), tokens), limits=settings.limits)
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            adapters = offered(model, settings.local) if settings.has_executor else []
-            models = Models(adapters)
-            app = create_app(hub, hosts=settings.hosts, origins=settings.origins, answering=models)
-            server = Server(app, hub.limits, tls)
-            async with (
-                hub.running(),
-                polled(tokens),
-                server.serving(listener),
-                _executor(store, adapters),
-            ):
-                announce(Ready(url, token, model, notice))
-                lifetime.begin(url)
-                lifetime.end(await anext(signals))
+        adapters = offered(model, settings.local) if settings.has_executor else []
+        peering = Peering(hub, settings.peers)
+        app = create_app(
+            hub,
+            hosts=settings.hosts,
+            origins=settings.origins,
+            answering=Models(adapters),
+            peers=peering.peers,
+        )
+        server = Server(app, hub.limits, tls)
+        async with (
+            told_to_end() as ending,
+            hub.running(),
+            polled(tokens),
+            server.serving(listener),
+            peering.running(),
+            _executor(store, adapters),
+        ):
+            announce(Ready(url, token, model, notice))
+            lifetime.begin(url)
+            lifetime.end(await ending.wait())
+            hub.is_ending = True
 
 
 class _Lifetime:
@@ -120,9 +131,9 @@ class _Lifetime:
         self._began_s = time.monotonic()
         logger.info("the daemon serves", extra=event("daemon_started", url=url))
 
-    def end(self, number: signal.Signals) -> None:
+    def end(self, reason: str) -> None:
         """It was told to end."""
-        logger.info("the daemon is ending", extra=event("daemon_stopping", reason=number.name))
+        logger.info("the daemon is ending", extra=event("daemon_stopping", reason=reason))
 
     def ended(self, error: BaseException | None = None) -> None:
         """It has ended, all that it took in is on disk and its file is closed; or it failed."""

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from crdt_conv import Store, StoreError
+from crdt_conv.ids import now_ms
 from syncd.admission import Admissions
 from syncd.auth import Gate
 from syncd.commits import GroupCommit
@@ -72,6 +74,7 @@ class Hub:
         self.is_running = False
         self.tasks: TaskGroup
         """Where connections have done what takes time; there while it runs."""
+        self.is_ending = False
         self._sweep_s = sweep_s
 
     @asynccontextmanager
@@ -99,14 +102,35 @@ class Hub:
         for stop in unsubscribe:
             stop()
 
+    async def why_not_ready(self) -> str:
+        """Return why updates are not taken now; nothing where they are."""
+        if self.is_ending:
+            return "ending"
+        if not self.is_running:
+            return "starting"
+        if self.commits.has_failed and not await anyio.to_thread.run_sync(self._can_write):
+            return "the store can't be written"
+        return ""
+
+    def _can_write(self) -> bool:
+        # Tried, for nobody sends updates to a server that is not ready.
+        try:
+            self.store.engine.set_setting("last_probe", str(now_ms()))
+        except StoreError:
+            return False
+        self.commits.has_failed = False
+        return True
+
     def is_settled(self, conversation_id: str) -> bool:
         """Whether all that stands in the log of a conversation was told of in this process."""
         room = self.rooms.get(conversation_id)
         return not self.follower.is_behind(conversation_id) and (room is None or room.is_settled)
 
-    def open_socket(self, wire: Wire, connection: Connection | None = None) -> Socket:
+    def open_socket(
+        self, wire: Wire, connection: Connection | None = None, kind: type[Socket] = Socket
+    ) -> Socket:
         """Return a socket over a wire, which is swept until ``close_socket``."""
-        socket = Socket(
+        socket = kind(
             wire,
             self.limits,
             self.counters,

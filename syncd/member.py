@@ -40,6 +40,8 @@ class Member(ABC):
 
     wants_echo: bool
     """Whether its own updates are sent back to it."""
+    is_peer: bool = False
+    """Whether it is another daemon, which may send on what came from here."""
 
     def __init__(
         self, socket: Socket, room: Room, grant: Grant, envelope: bytes, presence_envelope: bytes
@@ -59,6 +61,11 @@ class Member(ABC):
     def can_write(self) -> bool:
         """Whether its updates are taken."""
         return self.grant.may(Right.WRITE)
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether something that it sent is not answered yet."""
+        return bool(self._slots)
 
     def send(self, message: Outgoing) -> None:
         """Send a message to it alone."""

@@ -11,6 +11,7 @@ way to the disk; after that the document is only in the store.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,8 +41,13 @@ SMALL_BYTES = 256 * 1024
 """A client is asked what it has of a larger document behind the answer that it waits for."""
 
 RECENT = 64
-"""So many of the last updates are known again, if they are no longer than ``RECENT_BYTES``."""
+"""So many of the last updates are known again."""
 RECENT_BYTES = 1024
+"""A longer one is known by its SHA-256."""
+
+
+def _known_by(update: bytes) -> bytes:
+    return update if len(update) <= RECENT_BYTES else hashlib.sha256(update).digest()
 
 
 class Room:
@@ -60,6 +66,7 @@ class Room:
         self._bytes = self._size.snapshot + self._size.updates
         self._uncommitted = 0
         self._recent: dict[bytes, None] = {}
+        self.last_seq = 0
 
     @property
     def members(self) -> Iterable[Member]:
@@ -101,7 +108,7 @@ class Room:
         if self._bytes <= SMALL_BYTES:
             member.is_asked = True
             self.ask(member)
-        if self._presence:
+        if self._presence and not member.is_peer:
             self.present(member)
 
     def leave(self, member: Member) -> None:
@@ -189,7 +196,8 @@ class Room:
         if update == EMPTY_UPDATE:
             member.settle(slot)
             return
-        if update in self._recent or ((is_diff or not member.can_write) and self.document.has(update)):
+        is_asked_about = is_diff or member.is_peer or not member.can_write
+        if _known_by(update) in self._recent or (is_asked_about and self.document.has(update)):
             # All of it is on disk already.
             member.echo(update)
             member.settle(slot)
@@ -223,6 +231,7 @@ class Room:
             self._not_committed(submitted, result)
             return
         seq, update = result
+        self.last_seq = seq
         self._counters.committed += len(submitted)
         self._counters.commits += 1
         senders = {slot.member: None for _, slot in submitted}
@@ -236,10 +245,9 @@ class Room:
 
     def _remember(self, update: bytes) -> None:
         """Know an update again that is sent twice, as one may be when a connection breaks."""
-        if len(update) <= RECENT_BYTES:
-            self._recent[update] = None
-            if len(self._recent) > RECENT:
-                del self._recent[next(iter(self._recent))]
+        self._recent[_known_by(update)] = None
+        if len(self._recent) > RECENT:
+            del self._recent[next(iter(self._recent))]
 
     def _not_committed(self, submitted: Sequence[tuple[bytes, Slot]], error: StoreError) -> None:
         is_deleted = isinstance(error, ConversationDeleted)
@@ -257,8 +265,9 @@ class Room:
         for member in {slot.member for _, slot in submitted}:
             member.expel(code, refusal.reason)
 
-    def written(self, update: bytes) -> None:
+    def written(self, update: bytes, seq: int) -> None:
         """Relay what was written in this process; it is on disk."""
+        self.last_seq = max(self.last_seq, seq)
         self._relay(update, None)
 
     def _relay(self, update: bytes, sender: Member | None) -> None:
@@ -286,6 +295,9 @@ class Room:
         Raises:
             RemoteProtocolError: It can't be one, or shows too much.
         """
+        if member.is_peer:
+            # It would be sent round in circles: presence is each daemon's own.
+            return
         changed = self._presence.apply(payload, self._rooms.clock(), origin=member)
         if not changed:
             # Its sender is told at once: stock clients count on it to know that the socket lives.
@@ -306,6 +318,8 @@ class Room:
     def _tell_presence(self, payload: bytes) -> None:
         messages: dict[bytes, Outgoing] = {}
         for member in self._members:
+            if member.is_peer:
+                continue
             message = messages.get(member.presence_envelope)
             if message is None:
                 message = messages[member.presence_envelope] = Outgoing(
@@ -391,7 +405,7 @@ class Rooms:
         if not self.follower.is_applying(change):
             room = self._open.get(change.conversation)
             if room is not None:
-                room.written(change.update)
+                room.written(change.update, change.seq)
 
     def on_deleted(self, conversation_id: str) -> None:
         """Tell everybody that a conversation is gone."""

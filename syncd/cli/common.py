@@ -145,12 +145,22 @@ def _config() -> dict[str, Any]:
     return _ForEveryCommand(plain, config)
 
 
+def config_table(context: typer.Context, name: str) -> dict[str, Any]:
+    """Return a table of the configuration that is about no command; what stands elsewhere is not in it."""
+    found = context.find_root().default_map
+    return found.table(name) if isinstance(found, _ForEveryCommand) else {}
+
+
 class _ForEveryCommand(dict[str, Any]):
     """A default map that answers for every command with the same settings, and a table's own on top."""
 
     def __init__(self, plain: dict[str, Any], config: dict[str, Any]) -> None:
         super().__init__(plain)
         self._tables = {key: value for key, value in config.items() if isinstance(value, dict)}
+
+    def table(self, name: str) -> dict[str, Any]:
+        """Return one table, as it stands in the file."""
+        return dict(self._tables.get(name, {}))
 
     def get(self, key: str, default: Any = None) -> Any:
         if key in self:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import typer
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+from rich.markup import escape
 from rich.table import Table
 
 from crdt_conv.store.lock import read_owner
@@ -41,9 +44,12 @@ def status(db: DbOption, json: JsonOption = False) -> None:
     Example: syncd status --json
     """
     url = _url(db)
-    told = _metrics(url, read_token(db) or "")
+    samples = _samples(url, read_token(db) or "")
+    told = {sample.name: sample.value for sample in samples if not sample.labels}
+    peers = _peers(samples)
     if json:
-        print_json({"url": url} | {name: value for name, value in told.items() if name.startswith("syncd_")})
+        shown = {name: value for name, value in told.items() if name.startswith("syncd_")}
+        print_json({"url": url, **shown, "peers": peers})
         return
     table = Table(title=f"{url} serves {db}", title_justify="left", show_header=False)
     table.add_column()
@@ -54,6 +60,33 @@ def status(db: DbOption, json: JsonOption = False) -> None:
     if commits:
         table.add_row("a commit takes, ms", f"{told['syncd_commit_seconds_sum'] / commits * 1000:.2f}")
     console.print(table)
+    if peers:
+        console.print(_peers_table(peers))
+
+
+def _peers(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Return how other daemons stand, in the order of their URLs."""
+    peers: dict[str, dict[str, Any]] = {}
+    for sample in samples:
+        url = sample.labels.get("peer")
+        if url is None:
+            continue
+        peer = peers.setdefault(url, {"url": url, "state": ""})
+        if sample.name != "syncd_peer_state":
+            peer[sample.name.removeprefix("syncd_peer_").removesuffix("_total")] = int(sample.value)
+        elif sample.value:
+            peer["state"] = sample.labels["state"]
+    return sorted(peers.values(), key=lambda peer: str(peer["url"]))
+
+
+def _peers_table(peers: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table("peer", "state", box=None, header_style="dim")
+    for text in ("updates waiting", "conversations behind", "frames out", "frames in"):
+        table.add_column(text, justify="right")
+    for peer in peers:
+        counts = ("waiting_updates", "behind_conversations", "frames_sent", "frames_received")
+        table.add_row(escape(peer["url"]), peer["state"], *(f"{peer.get(name, 0):,}" for name in counts))
+    return table
 
 
 def _url(db: Path) -> str:
@@ -63,17 +96,12 @@ def _url(db: Path) -> str:
     return owner.url
 
 
-def _metrics(url: str, token: str) -> dict[str, float]:
-    """Return every metric without labels, by its name."""
+def _samples(url: str, token: str) -> list[Sample]:
+    """Return every metric."""
     try:
         answer = httpx.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_S)
     except httpx.HTTPError as error:
         raise StartError(f"the daemon at {url} does not answer ({type(error).__name__})") from error
     if answer.status_code != httpx.codes.OK:
         raise StartError(f"the daemon at {url} says {answer.status_code}: is CONV_TOKEN another one's?")
-    return {
-        sample.name: sample.value
-        for family in text_string_to_metric_families(answer.text)
-        for sample in family.samples
-        if not sample.labels
-    }
+    return [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]

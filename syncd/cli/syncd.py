@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import NoReturn
 
 import typer
 
-from syncd.cli import access, status, upkeep
-from syncd.cli.common import (
-    CONTEXT_TOKENS,
-    ContextOption,
-    DbOption,
-    JsonOption,
-    RootDbOption,
-    console,
-    default_name,
-    print_json,
-    run_async,
-    run_program,
-)
-from syncd.daemon import Ready, Settings
-from syncd.daemon import serve as serve_daemon
-from syncd.logs import LogFormat, LogLevel, start_logging
-from syncd.models import LocalModel
+from syncd.cli import access, serve, status, upkeep
+from syncd.cli.common import RootDbOption, run_program
 
 app = typer.Typer(
     name="syncd",
@@ -38,126 +22,8 @@ def _root(db: RootDbOption = None) -> None:
     """The sync daemon of crdt-conv, with an executor that answers."""
 
 
-@app.command()
-def serve(
-    db: DbOption,
-    host: Annotated[
-        str, typer.Option("--host", envvar="CONV_HOST", help="The address to listen on.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option("--port", envvar="CONV_PORT", min=0, max=65535, help="The port; 0 picks a free one."),
-    ] = 7878,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model", "-m", envvar="CONV_MODEL", help="A GGUF file; SmolLM2 where it is installed."
-        ),
-    ] = None,
-    context: ContextOption = CONTEXT_TOKENS,
-    overflow: Annotated[
-        Literal["error", "drop_oldest"],
-        typer.Option(
-            "--overflow",
-            envvar="CONV_OVERFLOW",
-            help="When a conversation is longer than the model reads: error, or drop_oldest.",
-        ),
-    ] = "error",
-    checkpoints: Annotated[
-        Path | None,
-        typer.Option(
-            "--checkpoints",
-            envvar="CONV_CHECKPOINTS",
-            help="Where the model's state of conversations is kept.",
-            show_default="in your cache",
-        ),
-    ] = None,
-    checkpoint_mb: Annotated[
-        int,
-        typer.Option(
-            "--checkpoint-mb", envvar="CONV_CHECKPOINT_MB", min=0, help="What it may take; 0 keeps none."
-        ),
-    ] = 4096,
-    no_executor: Annotated[
-        bool, typer.Option("--no-executor", help="Carry updates only; answer no runs.")
-    ] = False,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option("--allow-host", help="A name, besides localhost, under which browsers may ask for it."),
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option("--allow-origin", help="Where pages that connect come from: https://chat.example"),
-    ] = None,
-    tls_cert: Annotated[
-        Path | None, typer.Option("--tls-cert", help="A certificate, PEM: encrypt with it.")
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")] = None,
-    log_format: Annotated[
-        LogFormat | None,
-        typer.Option(
-            "--log-format",
-            envvar="CONV_LOG_FORMAT",
-            help="How log lines are written on standard error.",
-            show_default="text on a terminal, else json",
-        ),
-    ] = None,
-    log_level: Annotated[
-        LogLevel, typer.Option("--log-level", envvar="CONV_LOG_LEVEL", help="From where on.")
-    ] = LogLevel.INFO,
-    json: JsonOption = False,
-) -> None:
-    """
-    Serve a store until Ctrl-C.
-
-    Example: syncd serve --port 7878 --model smollm2.gguf
-    """
-    if (tls_cert is None) != (tls_key is None):
-        raise typer.BadParameter("--tls-cert and --tls-key go together")
-    settings = Settings(
-        db,
-        host,
-        port,
-        model,
-        not no_executor,
-        default_name(),
-        hosts=tuple(allow_host or ()),
-        origins=tuple(allow_origin or ()),
-        local=LocalModel(context, overflow, checkpoints, checkpoint_mb),
-        tls=(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None,
-    )
-
-    def announce(ready: Ready) -> None:
-        if json:
-            print_json(
-                {"url": ready.url, "token": ready.token, "model": str(ready.model) if ready.model else None}
-            )
-        else:
-            _print_ready(ready, db)
-
-    redactor = start_logging(log_format, log_level)
-
-    async def main() -> None:
-        await serve_daemon(settings, announce, keep_secret=redactor.hide)
-
-    run_async(main, is_server=True)
-
-
-def _print_ready(ready: Ready, db: Path) -> None:
-    console.print(f"[bold]crdt-conv[/] serves {db}")
-    console.print(f"  {ready.url}/?token={ready.token}", markup=False, soft_wrap=True)
-    console.print(f"  answers with {ready.model.name}" if ready.model else f"  {ready.notice}", markup=False)
-    console.print(
-        f"  another device:  conv sync {ready.url} --token {ready.token} --watch",
-        markup=False,
-        soft_wrap=True,
-    )
-    console.print("  Ctrl-C ends", style="dim")
-
-
-app.add_typer(access.app)
-app.add_typer(status.app)
-app.add_typer(upkeep.app)
+for commands in (serve, access, status, upkeep):
+    app.add_typer(commands.app)
 
 
 def main() -> NoReturn:

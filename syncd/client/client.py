@@ -17,12 +17,12 @@ from typing import Self
 
 import anyio
 from anyio.abc import TaskGroup
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from crdt_conv import Conversation, MalformedUpdate
 from syncd.client.backoff import Backoff
-from syncd.client.dial import MAX_FRAME_BYTES, reason_of, socket_url
+from syncd.client.dial import UNREACHED, opened, reason_of
 from syncd.client.link import Line, Link, LinkStatus
 from syncd.errors import SyncTimeout
 from syncd.protocol import RemoteProtocolError, is_final
@@ -114,11 +114,11 @@ class SyncClient:
         """Run one socket to its end; returns whether every conversation ever came to be in sync on it."""
         self._lost, was_settled = "the connection broke", False
         try:
-            async with connect(socket_url(self.url), max_size=MAX_FRAME_BYTES, compression=None) as socket:
+            async with opened(self.url) as socket:
                 was_settled = await self._exchange(socket)
         except ConnectionClosed as closed:
             self._on_closed(closed)
-        except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as failed:
+        except UNREACHED as failed:
             self._lost = reason_of(failed)
         except (RemoteProtocolError, MalformedUpdate) as unreadable:
             self._lost = f"the server sent what can't be read ({unreadable})"

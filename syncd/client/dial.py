@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
+import anyio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
@@ -13,6 +14,10 @@ from syncd.errors import SyncTimeout
 
 MAX_FRAME_BYTES: Final = 256 * 1024 * 1024
 ABNORMAL: Final = 1006
+CLOSE_S: Final = 1.0
+"""So long the other end may take to close, too."""
+UNREACHED: Final = (OSError, TimeoutError, InvalidHandshake, InvalidURI)
+"""What there is instead of a connection."""
 
 
 class Dialled:
@@ -59,6 +64,23 @@ def reason_of(error: BaseException) -> str:
 
 
 @asynccontextmanager
+async def opened(url: str) -> AsyncIterator[ClientConnection]:
+    """
+    Open a socket to a daemon, and close it in order, also where its user is cancelled.
+
+    Raises:
+        OSError: It was not reached; or another of ``UNREACHED``.
+    """
+    connection = await connect(socket_url(url), max_size=MAX_FRAME_BYTES, compression=None)
+    try:
+        yield connection
+    finally:
+        with anyio.move_on_after(CLOSE_S, shield=True):
+            await connection.close()
+        connection.transport.abort()
+
+
+@asynccontextmanager
 async def dialled(url: str) -> AsyncIterator[Dialled]:
     """
     Open a socket to a daemon.
@@ -66,11 +88,9 @@ async def dialled(url: str) -> AsyncIterator[Dialled]:
     Raises:
         SyncTimeout: It was not reached.
     """
-    try:
-        connection = await connect(socket_url(url), max_size=MAX_FRAME_BYTES, compression=None)
-    except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
-        raise SyncTimeout(reason_of(error)) from error
-    try:
+    async with AsyncExitStack() as stack:
+        try:
+            connection = await stack.enter_async_context(opened(url))
+        except UNREACHED as error:
+            raise SyncTimeout(reason_of(error)) from error
         yield Dialled(connection)
-    finally:
-        await connection.close()

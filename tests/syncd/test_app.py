@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from crdt_conv import Store
+from crdt_conv import Store, StoreFull
+from syncd.app import create_app
+from syncd.auth import TokenGate
+from syncd.hub import Hub
 from syncd.protocol.frames import Awareness, Denied, SyncStep1, SyncStep2, Update, decode_frames, encode_frame
 from tests.replicas import replica, texts
 from tests.syncd.servers import TOKEN, serving, until
@@ -205,3 +209,46 @@ async def test_http_shows_a_conversation_as_the_command_line_does(store: Store) 
     assert (shown["title"], shown["heads"], shown["diverged"]) == ("Trip", [message.id], False)
     assert shown["messages"][0]["digest"] == conversation.digest(message.id).hex() == shown["digest"]
     assert (problem.status_code, problem.headers["content-type"]) == (404, "application/problem+json")
+
+
+class Failing:
+    """An engine whose disk is full for as long as it is said to be."""
+
+    def __init__(self, store: Store) -> None:
+        self._engine = store.engine
+        self.is_full = False
+
+    def __getattr__(self, name: str) -> Any:
+        if self.is_full and name in {"append", "set_setting"}:
+            raise StoreFull("the disk is full")
+        return getattr(self._engine, name)
+
+
+async def test_it_is_not_ready_while_the_disk_fails(store: Store) -> None:
+    """From the commit that failed until a write works again; who asks finds out, without any client."""
+    engine = store.engine = Failing(store)
+    async with serving(store) as url, httpx.AsyncClient(base_url=url) as http:
+        assert (await http.get("/readyz")).text == "ready\n"
+        engine.is_full = True
+        async with connect(socket_url(url)) as socket:
+            await frame(socket)
+            await socket.send(encode_frame(Update(an_update())))
+            assert isinstance(await frame(socket), Denied)
+        answer = await http.get("/readyz")
+        assert (answer.status_code, answer.text) == (503, "the store can't be written\n")
+        assert (await http.get("/healthz")).status_code == 200
+        engine.is_full = False
+        assert (await http.get("/readyz")).status_code == 200
+
+
+async def test_it_is_not_ready_while_it_ends(store: Store) -> None:
+    """Told to end, it says so to whoever asks on a connection that is open already."""
+    hub = Hub(store, TokenGate(TOKEN))
+    transport = httpx.ASGITransport(create_app(hub))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        assert (await http.get("/readyz")).text == "starting\n"
+        async with hub.running():
+            assert (await http.get("/readyz")).status_code == 200
+            hub.is_ending = True
+            answer = await http.get("/readyz")
+    assert (answer.status_code, answer.text) == (503, "ending\n")

@@ -46,6 +46,8 @@ from syncd.protocol.ysync import EMPTY_UPDATE, SyncMessage, SyncStep1, SyncStep2
 
 VERSION = "crdt-conv"
 """What we say where stock providers say their version: only who says one is pinged."""
+PEER_VERSION = "crdt-conv peer"
+"""What another daemon says: of its updates only news are taken, and it is told of no presence."""
 
 
 @dataclass(frozen=True, slots=True)
