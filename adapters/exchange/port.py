@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -133,3 +133,16 @@ class Continues(Protocol):
     @property
     def is_continuing(self) -> bool:
         """True: its being there says it."""
+
+
+@runtime_checkable
+class Forgets(Protocol):
+    """An adapter that keeps something of conversations outside of them."""
+
+    def forget(self, messages: Collection[str]) -> None:
+        """
+        Remove what was made of any of these messages: they were redacted.
+
+        Args:
+            messages: Ids: the redacted ones, and those that they answered.
+        """

@@ -20,10 +20,11 @@ from anyio.abc import TaskGroup
 
 from adapters.answers import Changes, answer_pieces, watching
 from adapters.errors import RunFailed
-from adapters.exchange import Adapter
+from adapters.exchange import Adapter, Forgets
 from adapters.executor.fulfil import Fulfilment
 from adapters.executor.leases import RENEW_S, TTL_S, Leases
 from crdt_conv import MAIN, Change, Conversation, Run, Store, StoreError, Target, UnknownRun, new_id
+from crdt_conv.message import REDACTED
 
 MAX_EPOCHS = 3
 
@@ -77,7 +78,8 @@ class Executor:
         await self._tasks.__aexit__(None, None, None)
 
     def offer(self, conversation: Conversation) -> None:
-        """Look for runs that were asked for, or broke off, before this executor was here."""
+        """Look for runs that were asked for, or broke off, and for redactions, before it was here."""
+        self._forget(conversation)
         for run in conversation.runs.all():
             self._consider(conversation, run)
 
@@ -108,6 +110,8 @@ class Executor:
     # Taking runs
 
     def _on_change(self, change: Change) -> None:
+        if change.redacted:
+            self._forget(self._store.join(change.conversation))
         for run_id in change.runs:
             conversation = self._store.join(change.conversation)
             try:
@@ -125,8 +129,17 @@ class Executor:
             self._mine[run.id] = None
             self._tasks.start_soon(self._fulfil, conversation, run.id)
 
+    def _forget(self, conversation: Conversation) -> None:
+        """Let adapters remove what they made of messages that are redacted, and of those they answered."""
+        redacted = [node for node in conversation.graph if node.status == REDACTED]
+        messages = {message for node in redacted for message in (node.id, *node.parents)}
+        for adapter in self._adapters.values() if messages else ():
+            if isinstance(adapter, Forgets):
+                adapter.forget(messages)
+
     async def _fulfil(self, conversation: Conversation, run_id: str) -> None:
         try:
+            self._forget(conversation)
             # Watched to its end, so that who cancels it from elsewhere is heard soon.
             async with watching(conversation) as changes:
                 run = await self._with_messages(conversation, run_id, changes)

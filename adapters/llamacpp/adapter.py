@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class LlamaCpp:
         overflow: str = ERROR,
         checkpoints: Path | None = None,
         checkpoint_bytes: int = DEFAULT_BUDGET,
+        chat_template: str | None = None,
     ) -> None:
         """
         Choose the model.
@@ -71,6 +72,7 @@ class LlamaCpp:
             checkpoints: The folder for what the model has computed; in the user's cache, where it is
                 left out. It may be deleted at any time, and shared by several processes.
             checkpoint_bytes: What those may take on disk; 0 keeps none.
+            chat_template: A Jinja template for the child, instead of the one in the model's file.
 
         Raises:
             ModelUnavailable: There is no such model.
@@ -97,6 +99,7 @@ class LlamaCpp:
                 threads=threads or _all_but_one(),
                 slots=at_once,
                 slot_save_path=self._folder if self._checkpoints is not None else None,
+                chat_template=chat_template,
             )
             if self._path
             else None
@@ -132,6 +135,13 @@ class LlamaCpp:
         self._is_answered.set()
         if failure is not None:
             self._is_wanted, self._is_answered = anyio.Event(), anyio.Event()
+
+    def forget(self, messages: Collection[str]) -> None:
+        """Keep nothing that was computed from any of these messages."""
+        self._slots.forget_messages(messages)
+        if self._checkpoints is not None:
+            # Also before the model has been started.
+            self._checkpoints.forget(messages)
 
     def materialize(
         self, log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden

@@ -52,7 +52,7 @@ async def answer(
     context = (*fitted.prompt.tokens, *begun)
     async with AsyncExitStack() as stack:
         use = (
-            await stack.enter_async_context(live.slots.use(live.client, context))
+            await stack.enter_async_context(live.slots.use(live.client, context, _about(body)))
             if live.slots is not None
             else None
         )
@@ -73,6 +73,10 @@ async def answer(
                     else context[: use.common]
                 )
                 live.slots.settle(use, held, generation.cached)
+
+
+def _about(body: Mapping[str, Json]) -> set[str]:
+    return {about for message in body["messages"] for about in message["about"]}
 
 
 def _recovery(

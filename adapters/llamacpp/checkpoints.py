@@ -21,9 +21,9 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ import platformdirs
 from adapters.llamacpp.tokens import as_bytes
 
 VARIABLE: Final = "CONV_CHECKPOINTS"
-VERSION: Final = 1
+VERSION: Final = 2
 BLOCK: Final = 32
 """Tokens between two digests of a manifest: how exactly a common beginning is known."""
 DEFAULT_BUDGET: Final = 4 * 2**30
@@ -72,7 +72,7 @@ class Manifest:
     What a file holds.
 
     ``digest`` is of all ``tokens``, ``blocks`` of their first 32, 64, … (SHA-256, cut short);
-    ``bytes`` and ``sha256`` are the file's.
+    ``bytes`` and ``sha256`` are the file's; ``about`` are ids of the messages it was computed from.
     """
 
     identity: Identity
@@ -81,6 +81,7 @@ class Manifest:
     blocks: tuple[str, ...]
     bytes: int
     sha256: str
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,13 @@ class Checkpoints:
             return False
 
     def add(
-        self, checkpoint_id: str, identity: Identity, tokens: Sequence[int], *, keeps_shorter: bool = False
+        self,
+        checkpoint_id: str,
+        identity: Identity,
+        tokens: Sequence[int],
+        *,
+        about: Iterable[str] = (),
+        keeps_shorter: bool = False,
     ) -> Manifest | None:
         """
         Make a file that the server has written a checkpoint.
@@ -189,6 +196,7 @@ class Checkpoints:
             checkpoint_id: Its name.
             identity: By what it can be read.
             tokens: What it holds the state of.
+            about: The messages that those were made of.
             keeps_shorter: Keep checkpoints of the beginnings of these tokens, too.
 
         Returns:
@@ -204,6 +212,7 @@ class Checkpoints:
                 digests.blocks,
                 path.stat().st_size,
                 _hash_file(path),
+                tuple(sorted(about)),
             )
             self._bytes_per_token = manifest.bytes / max(1, manifest.tokens)
             path.chmod(0o600)
@@ -227,6 +236,13 @@ class Checkpoints:
         for path in (self._manifest(checkpoint_id), self._file(checkpoint_id)):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+    def forget(self, messages: Collection[str]) -> None:
+        """Remove every checkpoint that was computed from any of these messages."""
+        gone = set(messages)
+        for checkpoint_id, manifest in list(self._manifests()):
+            if not gone.isdisjoint(manifest.about):
+                self.delete(checkpoint_id)
 
     def trim(self) -> None:
         """Keep the budget: the least recently used go, and what a crash has left."""
@@ -345,9 +361,10 @@ def _read_manifest(path: Path) -> Manifest | None:
 
 
 def _manifest_of(raw: Mapping[str, Any]) -> Manifest:
-    manifest = Manifest(**{**raw, "identity": Identity(**raw["identity"]), "blocks": tuple(raw["blocks"])})
+    manifest = Manifest(**{**raw, "identity": Identity(**raw["identity"])})
+    manifest = replace(manifest, blocks=tuple(manifest.blocks), about=tuple(manifest.about))
     numbers = (manifest.tokens, manifest.bytes, manifest.identity.context_tokens)
-    texts = (manifest.digest, manifest.sha256, *manifest.blocks)
+    texts = (manifest.digest, manifest.sha256, *manifest.blocks, *manifest.about)
     if not all(isinstance(number, int) for number in numbers) or not all(isinstance(t, str) for t in texts):
         raise TypeError("a manifest's values have other types")
     return manifest

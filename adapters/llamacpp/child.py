@@ -2,8 +2,8 @@
 llama-server in a process of its own; the only module that imports ``xllamacpp``.
 
 The parent runs this file and writes one line of JSON: ``model``, ``api_key``,
-``context_tokens`` (of all slots together), ``slots``, ``threads``, ``slot_save_path``
-and ``port`` (0: any free one). It reads one line: ``{"url", "build", "cache_k", "cache_v",
+``context_tokens`` (of all slots together), ``slots``, ``threads``, ``slot_save_path``,
+``chat_template`` and ``port`` (0: any free one). It reads one line: ``{"url", "build", "cache_k", "cache_v",
 "flash_attention"}`` once the server listens, or ``{"error": …}``. llama.cpp's own words go to
 standard error.
 
@@ -84,6 +84,8 @@ def _start(wanted: dict[str, Any]) -> tuple[Any, dict[str, str]]:
     params.verbosity = ERRORS_ONLY
     if wanted["threads"] is not None:
         params.cpuparams.n_threads = wanted["threads"]
+    if wanted.get("chat_template") is not None:
+        params.chat_template = wanted["chat_template"]
     if wanted["slot_save_path"] is not None:
         # llama.cpp puts file names right behind it.
         params.slot_save_path = os.path.join(wanted["slot_save_path"], "")  # noqa: PTH118 - Path drops the end

@@ -57,6 +57,7 @@ class LlamaServer:
         threads: int | None = None,
         slots: int = 1,
         slot_save_path: Path | None = None,
+        chat_template: str | None = None,
     ) -> None:
         """
         Prepare a server; entering the context starts it.
@@ -67,6 +68,7 @@ class LlamaServer:
             threads: Processor threads; llama.cpp's choice, where it is left out.
             slots: How many answers at once.
             slot_save_path: The folder where the server may save and restore slots.
+            chat_template: A Jinja template instead of the model's own.
         """
         self.model = model
         self.context_tokens = context_tokens
@@ -83,6 +85,7 @@ class LlamaServer:
             "threads": threads,
             "slots": slots,
             "slot_save_path": str(slot_save_path) if slot_save_path is not None else None,
+            "chat_template": chat_template,
             "port": 0,
         }
         self._url = ""

@@ -13,7 +13,7 @@ a checkpoint that was not is deleted.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,12 +53,13 @@ class Slot:
     One slot.
 
     ``tokens`` are those whose state it holds, as far as we know; the first ``saved`` of them
-    are in a checkpoint.
+    are in a checkpoint. ``about`` are the messages that they were made of.
     """
 
     number: int
     tokens: tuple[int, ...] = ()
     saved: int = 0
+    about: frozenset[str] = frozenset()
     is_busy: bool = False
     used: int = 0
 
@@ -100,6 +101,7 @@ class Slots:
         """
         self._slots = [Slot(number) for number in range(count)]
         self._keeping = keeping
+        self._forgotten: set[str] = set()
         self._clock = 0
         self._changed = anyio.Event()
 
@@ -112,12 +114,27 @@ class Slots:
         for slot in self._slots:
             slot.tokens, slot.saved = (), 0
 
+    def forget_messages(self, messages: Collection[str]) -> None:
+        """Save nothing that was computed from any of these."""
+        self._forgotten.update(messages)
+
     @asynccontextmanager
-    async def use(self, server: SlotServer, prompt: Sequence[int]) -> AsyncIterator[Use]:
-        """Hold the best slot for a prompt, its state restored where that helps."""
+    async def use(
+        self, server: SlotServer, prompt: Sequence[int], about: Iterable[str] = ()
+    ) -> AsyncIterator[Use]:
+        """
+        Hold the best slot for a prompt, its state restored where that helps.
+
+        Args:
+            server: Whose slots they are.
+            prompt: Its tokens.
+            about: The messages that it was made of.
+        """
         slot = await self._take(prompt)
         try:
-            yield await self._prepare(server, slot, tuple(prompt))
+            use = await self._prepare(server, slot, tuple(prompt))
+            slot.about = frozenset(about)
+            yield use
         finally:
             slot.is_busy = False
             self._notify()
@@ -234,7 +251,7 @@ class Slots:
         checkpoints, tokens = keeping.checkpoints, slot.tokens
         # Not tried again, if it fails: the next answer makes it worth another try.
         slot.saved = len(tokens)
-        if not checkpoints.has_room_for(len(tokens)):
+        if not checkpoints.has_room_for(len(tokens)) or not slot.about.isdisjoint(self._forgotten):
             return
         checkpoint_id = checkpoints.new_id()
         try:
@@ -246,11 +263,16 @@ class Slots:
         if saved != len(tokens) and not keeping.is_branchable:
             checkpoints.delete(checkpoint_id)
             return
-        await anyio.to_thread.run_sync(
-            lambda: checkpoints.add(
-                checkpoint_id, keeping.identity, tokens[:saved], keeps_shorter=not keeping.is_branchable
-            )
-        )
+        about = slot.about
+
+        def add() -> None:
+            kept, is_kept = tokens[:saved], not keeping.is_branchable
+            checkpoints.add(checkpoint_id, keeping.identity, kept, about=about, keeps_shorter=is_kept)
+
+        await anyio.to_thread.run_sync(add)
+        if not about.isdisjoint(self._forgotten):
+            # Redacted while it was being written.
+            checkpoints.delete(checkpoint_id)
 
     def _is_dirty(self) -> bool:
         return self._keeping is not None and any(slot.unsaved >= SAVE_FROM for slot in self._slots)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -95,9 +95,13 @@ class ScriptedAdapter:
 
 
 class ContinuingAdapter(ScriptedAdapter):
-    """Goes on with an answer that stands at the end of the log."""
+    """Goes on with an answer that stands at the end of the log, and keeps something of conversations."""
 
     is_continuing = True
+    forgotten: frozenset[str] = frozenset()
+
+    def forget(self, messages: Collection[str]) -> None:
+        self.forgotten |= set(messages)
 
     def check(self, turns: Turns) -> None:
         if turns.turns[-1].role != "assistant":

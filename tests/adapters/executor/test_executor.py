@@ -236,6 +236,24 @@ async def test_who_can_goes_on_with_what_a_dead_owner_left(
     assert [message.text for message in conversation.log().messages] == ["Where?", "Rome."]
 
 
+@pytest.mark.parametrize("is_here_before", [True, False])
+async def test_what_was_redacted_is_forgotten(
+    store: Store, conversation: Conversation, *, is_here_before: bool
+) -> None:
+    """By every adapter that keeps something, with what it answered; also if that was before it began."""
+    question = conversation.log().messages[-1]
+    reply = conversation.append("assistant", "Rome.")
+    adapter = ContinuingAdapter()
+    if not is_here_before:
+        conversation.redact(reply.id)
+    async with Executor(store, [adapter]) as executor:
+        executor.offer(conversation)
+        if is_here_before:
+            assert not adapter.forgotten
+            conversation.redact(reply.id)
+        assert adapter.forgotten == {question.id, reply.id}
+
+
 async def test_a_run_that_always_breaks_off_is_given_up(store: Store, conversation: Conversation) -> None:
     """After three owners that died the run fails with a reason."""
     run = conversation.runs.request(TARGET)

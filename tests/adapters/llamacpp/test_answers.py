@@ -38,6 +38,36 @@ ADD = Tool(
 )
 
 
+# As Qwen 2.5 and Hermes write it; Qwen 3 puts THOUGHT before every answer but the one it asks for.
+HERMES = r"""
+{%- if tools %}
+    {{- '<|im_start|>system\n' }}
+    {%- if messages[0]['role'] == 'system' %}{{- messages[0]['content'] }}{%- endif %}
+    {{- "\n\n# Tools\n\n<tools>" }}
+    {%- for tool in tools %}{{- "\n" }}{{- tool | tojson }}{%- endfor %}
+    {{- "\n</tools>\n\nCall one within <tool_call></tool_call> tags.<|im_end|>\n" }}
+{%- elif messages[0]['role'] == 'system' %}
+    {{- '<|im_start|>system\n' + messages[0]['content'] + '<|im_end|>\n' }}
+{%- endif %}
+{%- for message in messages %}
+    {%- if message.role == "user" or (message.role == "system" and not loop.first) %}
+        {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' + '\n' }}
+    {%- elif message.role == "assistant" %}
+        {{- '<|im_start|>assistant\nTHOUGHT' + (message.content or '') }}
+        {%- for tool_call in message.tool_calls or [] %}
+            {{- '\n<tool_call>\n{"name": "' + tool_call.function.name + '", "arguments": ' }}
+            {{- tool_call.function.arguments | tojson }}
+            {{- '}\n</tool_call>' }}
+        {%- endfor %}
+        {{- '<|im_end|>\n' }}
+    {%- elif message.role == "tool" %}
+        {{- '<|im_start|>user\n<tool_response>\n' + message.content + '\n</tool_response><|im_end|>\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}
+"""
+
+
 @pytest.fixture
 def store() -> Iterator[Store]:
     """Return a store in memory."""
@@ -118,6 +148,18 @@ async def test_a_damaged_checkpoint_changes_no_answer(
     after = {path.name for path in (tmp_path / "slots").glob("*.bin")}
     assert len(after) == 1
     assert not before & after
+
+
+async def test_no_checkpoint_outlives_a_redaction(
+    model: Path, tmp_path: Path, store: Store, conversation: Conversation
+) -> None:
+    """Its file holds the tokens of what was said."""
+    async with Executor(store, [llama(model, tmp_path)]):
+        await asked(conversation)
+    assert list((tmp_path / "slots").glob("*.bin"))
+    async with Executor(store, [llama(model, tmp_path)]):
+        conversation.redact(conversation.log().messages[0].id)
+        assert not list((tmp_path / "slots").glob("*.bin"))
 
 
 async def test_a_fork_goes_on_where_it_began(
@@ -206,6 +248,30 @@ async def test_a_tool_is_called_within_its_schema(
         answer, done = await asked(conversation, tool_choice="none")
     assert (answer.text != "", reused(done)["answers_by_token"]) == (True, 1)
     assert reused(done)["kv_tokens"] > 100
+
+
+@pytest.mark.parametrize("thinks", [False, True])
+async def test_a_template_that_knows_tools_keeps_its_prefix(
+    model: Path, tmp_path: Path, store: Store, *, thinks: bool
+) -> None:
+    """Calls and results as Qwen writes them, also where it forgets what was thought: all is gone on from."""
+    conversation = store.create()
+    conversation.append("system", "Be brief.", parts=[])
+    conversation.append("system", parts=[tools_part([ADD])])
+    conversation.append("user", "Add 3 and 2.")
+    template = HERMES.replace("THOUGHT", "<think>\\n\\n</think>\\n\\n" if thinks else "")
+    adapter = llama(model, tmp_path, chat_template=template)
+    async with Executor(store, [adapter]):
+        reply, before = await asked(
+            conversation, tool_choice="add", parallel_tool_calls=False, max_tokens=200
+        )
+        [call] = [part for part in reply.parts if part.type == "tool_call"]
+        result = new_part("tool_result", call_id=call.content["call_id"], content="5")
+        conversation.append("tool", parts=[result])
+        _, done = await asked(conversation, tool_choice="none")
+    expected = reused(before)["prompt_tokens"] + usage(reply, "output_tokens")
+    assert (reused(done)["answers_by_token"], usage(reply, "cached_tokens")) == (1, 0)
+    assert expected - 1 <= reused(done)["kv_tokens"] <= expected
 
 
 async def test_an_answer_keeps_to_a_schema(model: Path, tmp_path: Path, store: Store) -> None:

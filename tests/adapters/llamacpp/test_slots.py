@@ -29,9 +29,12 @@ class Disk:
         self.calls: list[str] = []
         self.held: dict[int, int] = {}
         self.fails: Exception | None = None
+        self.writes_half = False
 
     async def save_slot(self, slot: int, filename: str) -> int:
         self.calls.append(f"save {slot}")
+        if self.writes_half:
+            (self.folder / filename).write_bytes(b"half")
         if self.fails is not None:
             raise self.fails
         (self.folder / filename).write_bytes(os.urandom(64) + str(self.held[slot]).encode())
@@ -131,6 +134,42 @@ async def test_a_server_that_restores_nothing_is_computed_by(disk: Disk) -> None
     disk.fails = RequestRefused("Unable to restore slot")
     assert (await call(slots_of(disk), disk, LONG)).common == 0
     assert not list(disk.folder.glob("*.*"))
+
+
+async def test_a_failed_restore_leaves_an_empty_slot(disk: Disk) -> None:
+    """The server clears it: what it held before is not there any more."""
+    await call(first := slots_of(disk), disk, LONG)
+    await first.save(disk)
+    await call(second := slots_of(disk), disk, LONG[:30])
+    disk.fails = RequestRefused("Unable to restore slot")
+    assert (await call(second, disk, LONG)).common == 0
+
+
+async def test_a_server_that_dies_while_saving_leaves_nothing(disk: Disk) -> None:
+    """Half a file is no checkpoint."""
+    slots = slots_of(disk)
+    await call(slots, disk, LONG)
+    disk.fails = ProviderUnavailable("gone")
+    disk.writes_half = True
+    await slots.save(disk)
+    assert disk.calls == ["save 0"]
+    assert not list(disk.folder.glob("*"))
+
+
+async def test_nothing_is_kept_of_what_was_redacted(disk: Disk) -> None:
+    """Neither what is on disk, nor what would be saved later; other conversations' stays."""
+    slots = slots_of(disk, 2)
+    for about, prompt in (("mine", LONG), ("other", OTHER)):
+        async with slots.use(disk, prompt, {about}) as use:
+            disk.held[use.slot.number] = len(prompt)
+            slots.settle(use, prompt, None)
+    slots.forget_messages({"mine"})
+    await slots.save(disk)
+    checkpoints = Checkpoints(disk.folder)
+    assert checkpoints.find(MINE, LONG) is None
+    assert checkpoints.find(MINE, OTHER) is not None
+    checkpoints.forget({"other", "x"})
+    assert not list(disk.folder.glob("*"))
 
 
 async def test_a_server_that_has_died_costs_no_checkpoint(disk: Disk) -> None:
