@@ -22,8 +22,10 @@ from websockets.exceptions import ConnectionClosed
 
 from crdt_conv import Conversation, MalformedUpdate
 from syncd.client.backoff import Backoff
+from syncd.client.blobs import Blobs
 from syncd.client.dial import UNREACHED, opened, reason_of
 from syncd.client.link import Line, Link, LinkStatus
+from syncd.client.remote import Remote
 from syncd.errors import SyncTimeout
 from syncd.protocol import RemoteProtocolError, is_final
 from syncd.protocol.hocuspocus.codec import PONG, Addressed, Ping, decode, document_of
@@ -47,6 +49,7 @@ class SyncClient:
         self._wake = anyio.Event()
         self._line: Line | None = None
         self._lost = ""
+        self._blobs = Blobs(lambda: Remote(url, self._shown() or None))
         self._tasks: TaskGroup
 
     async def __aenter__(self) -> Self:
@@ -58,6 +61,7 @@ class SyncClient:
     ) -> None:
         for link in self._links.values():
             link.close()
+        self._blobs.close()
         self._tasks.cancel_scope.cancel()
         # Not handed to the group, which would wrap the caller's own error in an ExceptionGroup.
         await self._tasks.__aexit__(None, None, None)
@@ -71,11 +75,12 @@ class SyncClient:
                 self._tasks.start_soon(self._run)
             elif self._line is not None:
                 link.begin(self._line)
+            self._blobs.follow(link, self._tasks)
         return link
 
     async def sync(self, conversation: Conversation, *, timeout_s: float | None = None) -> None:
         """
-        Wait until both sides have everything; from then on changes flow by themselves.
+        Wait until both sides have everything, attachments too; from then on changes flow by themselves.
 
         Args:
             conversation: Its store keeps what waits.
@@ -89,8 +94,11 @@ class SyncClient:
         try:
             with anyio.fail_after(timeout_s):
                 await link.in_sync()
+                await self._blobs.exchanged(conversation)
         except TimeoutError:
-            raise SyncTimeout(f"{self.url}: {link.status}") from None
+            blobs = self._blobs.waiting(conversation)
+            rest = f", {blobs} attachments under way" if blobs else ""
+            raise SyncTimeout(f"{self.url}: {link.status}{rest}") from None
 
     def status(self, conversation: Conversation) -> LinkStatus:
         """Return how a conversation stands towards this server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Final, Self
@@ -80,6 +81,32 @@ class Remote:
         if answer.status_code not in done:
             raise self._refused(answer)
 
+    async def has_blob(self, sha256: str, conversation: str) -> bool:
+        """Whether a blob of a conversation is there."""
+        answer = await self._ask("HEAD", f"/api/blobs/{sha256}", params={"conversation": conversation})
+        return self._found(answer)
+
+    async def get_blob(self, sha256: str, conversation: str) -> bytes | None:
+        """Return a blob of a conversation, or nothing where it is not there."""
+        answer = await self._ask("GET", f"/api/blobs/{sha256}", params={"conversation": conversation})
+        if not self._found(answer):
+            return None
+        if hashlib.sha256(answer.content).hexdigest() != sha256:
+            raise SyncRefused(f"{self.url} sent other bytes than it was asked for", 0)
+        return answer.content
+
+    async def put_blob(self, sha256: str, data: bytes, conversation: str) -> None:
+        """Give it a blob of a conversation."""
+        headers, params = {"Content-Type": "application/octet-stream"}, {"conversation": conversation}
+        answer = await self._ask("PUT", f"/api/blobs/{sha256}", params=params, content=data, headers=headers)
+        if answer.status_code not in {httpx.codes.OK, httpx.codes.CREATED}:
+            raise self._refused(answer)
+
+    def _found(self, answer: httpx.Response) -> bool:
+        if answer.status_code not in {httpx.codes.OK, httpx.codes.NOT_FOUND}:
+            raise self._refused(answer)
+        return answer.status_code == httpx.codes.OK
+
     async def events(self) -> AsyncIterator[tuple[str, str]]:
         """Yield what happens there, until it ends the stream: a kind, and a conversation's id or nothing."""
         timeout = httpx.Timeout(TIMEOUT_S, read=SILENCE_S)
@@ -101,7 +128,9 @@ class Remote:
     def _lost(self, error: Exception) -> SyncTimeout:
         return SyncTimeout(f"{self.url} was not reached ({type(error).__name__}): is 'syncd serve' running?")
 
-    def _refused(self, answer: httpx.Response) -> SyncRefused:
+    def _refused(self, answer: httpx.Response) -> SyncRefused | SyncTimeout:
+        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
+            return SyncTimeout(f"{self.url} can't now: it answered {answer.status_code}")
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             return SyncRefused(f"{self.url} wants a valid token", 401)
         return SyncRefused(f"{self.url} answered {answer.status_code}", answer.status_code)
