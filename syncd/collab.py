@@ -133,6 +133,10 @@ class CollabReader:
         """Handle a frame; one that can't be closes the socket."""
         if not self.socket.admits(len(data)):
             return
+        told = self.session.read_update(data)
+        if told is not None:
+            self._take(*told)
+            return
         try:
             for event in self.session.receive(data):
                 self._handle(event)
@@ -165,6 +169,14 @@ class CollabReader:
                 self.leave(address)
             case Pinged():
                 self.socket.send(Outgoing(PONG))
+
+    def _take(self, address: str, update: bytes) -> None:
+        member = self._members.get(address)
+        if member is not None:
+            try:
+                member.room.submit(member, update, is_diff=False)
+            except StoreError as error:
+                member.room.fail(member, error)
 
     def _hear(self, told: Told) -> None:
         member = self._members.get(told.address)

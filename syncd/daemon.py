@@ -8,6 +8,7 @@ ended; then peers and sockets; last the queue in front of the log.
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import socket
 import time
@@ -15,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import anyio
 import anyio.lowlevel
@@ -33,6 +35,15 @@ from syncd.server import Server, load_tls
 from syncd.signals import told_to_end
 
 logger = logging.getLogger("syncd")
+
+
+COLLECT_AFTER: Final = (20_000, 20, 20)
+"""
+How many new objects cause a search for cycles among the youngest, and how often one among the older.
+
+What is allocated here lives for one update or as long as its connection, and few of it in cycles. Python's
+own 700 make each group of a few hundred updates a reason to walk through all connections.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,7 @@ async def serve(
         StoreError: The store is in use, or can't be opened.
         AdapterError: The model that was asked for is not there.
     """
+    gc.set_threshold(*COLLECT_AFTER)
     model, notice = _find_model(settings)
     with (
         _lifetime() as lifetime,

@@ -15,6 +15,7 @@ from syncd.protocol import (
     RemoteProtocolError,
     UpdateReceived,
     read_events,
+    read_update,
 )
 from syncd.protocol.frames import Denied, encode_frame
 from syncd.protocol.refusals import Refusal, Status
@@ -64,6 +65,10 @@ class SoloReader:
         if not member.socket.admits(len(data)):
             return
         try:
+            update = read_update(data)
+            if update is not None:
+                member.room.submit(member, update, is_diff=False)
+                return
             for event in read_events(data):
                 self._handle(event)
         except (RemoteProtocolError, MalformedUpdate) as error:

@@ -12,7 +12,7 @@ from syncd.protocol.events import (
     Synced,
     UpdateReceived,
 )
-from syncd.protocol.incoming import read_events
+from syncd.protocol.incoming import read_events, read_update
 
 __all__ = [
     "Acknowledged",
@@ -30,4 +30,5 @@ __all__ = [
     "UpdateReceived",
     "is_final",
     "read_events",
+    "read_update",
 ]

@@ -26,7 +26,16 @@ from syncd.protocol.events import (
     UpdateReceived,
 )
 from syncd.protocol.frames import Awareness, Denied, Frame, QueryAwareness, Unknown, decode_frames
+from syncd.protocol.lib0 import last_var_bytes
 from syncd.protocol.ysync import EMPTY_UPDATE, SyncStep1, SyncStep2, Update
+
+
+def read_update(data: bytes) -> bytes | None:
+    """Return the update that a frame holds, if it is nothing but a short one: most are."""
+    if not data.startswith(b"\x00\x02"):
+        return None
+    update = last_var_bytes(data, 2)
+    return update if update != EMPTY_UPDATE else None
 
 
 def read_events(data: bytes) -> list[Event]:

@@ -58,6 +58,23 @@ def encode_var_string(text: str, head: bytes = b"") -> bytes:
         raise LocalProtocolError("a string is no Unicode text") from error
 
 
+def last_var_bytes(data: bytes, at: int) -> bytes | None:
+    """
+    Return what ``read_var_bytes`` reads at a place, if it ends the data and is short; else nothing.
+
+    For the one frame in a hundred that is another, there is ``Reader``, which takes several times as long.
+    """
+    if len(data) < at + 2:
+        return None
+    length, at = data[at], at + 1
+    if length >= 0x80:
+        high, at = data[at], at + 1
+        if not 0 < high < 0x80:
+            return None
+        length = length & 0x7F | high << 7
+    return data[at:] if len(data) - at == length else None
+
+
 class Reader:
     """Reads primitives one after another; everything that can't be read raises ``MalformedFrame``."""
 

@@ -43,7 +43,9 @@ from syncd.protocol.hocuspocus.codec import (
     decode,
     document_of,
     encode,
+    envelope,
 )
+from syncd.protocol.lib0 import last_var_bytes
 from syncd.protocol.ysync import SyncStep1, SyncStep2, Update
 
 MAX_WAITING_BYTES: Final = 5 * 1024 * 1024
@@ -98,9 +100,19 @@ class CollabSession:
 
     def __init__(self) -> None:
         self._standing: dict[str, _Standing] = {}
+        # What stands before an update, for each document that the client is in.
+        self._heads: dict[bytes, str] = {}
         self._waiting: dict[str, deque[tuple[Told, int]]] = {}
         self._waiting_bytes = 0
         self._waiting_count = 0
+
+    def read_update(self, data: bytes) -> tuple[str, bytes] | None:
+        """Return address and update of a frame, if it is nothing but a short one of a document it is in."""
+        # An address of up to 127 bytes has one byte before it; behind it two say that an update follows.
+        end = data[0] + 3 if data else 0
+        address = self._heads.get(data[:end])
+        update = last_var_bytes(data, end) if address is not None else None
+        return (address, update) if address is not None and update is not None else None
 
     def receive(self, data: bytes) -> list[Event]:
         """
@@ -156,17 +168,20 @@ class CollabSession:
             The frame that says so, and what the client has said about it meanwhile.
         """
         self._standing[address] = _Standing.ADMITTED
+        self._heads[envelope(address) + b"\x02"] = address
         return encode(address, Authenticated(is_read_only), is_server=True), self._drop_waiting(address)
 
     def deny(self, address: str, reason: str) -> bytes:
         """Turn a client away from a document; returns the frame that says so."""
         self._standing[address] = _Standing.DENIED
+        self._heads.pop(envelope(address) + b"\x02", None)
         self._drop_waiting(address)
         return encode(address, PermissionDenied(reason), is_server=True)
 
     def forget(self, address: str) -> None:
         """Know nothing any more of a document."""
         self._standing.pop(address, None)
+        self._heads.pop(envelope(address) + b"\x02", None)
         self._drop_waiting(address)
 
     def _drop_waiting(self, address: str) -> list[Told]:
