@@ -30,6 +30,7 @@ from crdt_conv.ids import ConversationId, MessageId, RunId, new_id
 from crdt_conv.message import MAIN, Author, Message, Part
 from crdt_conv.run import Run, Target
 from crdt_conv.store import MemoryEngine, Store
+from crdt_conv.store.compaction import Compaction
 from crdt_conv.store.damage import Damage
 from crdt_conv.store.sqlite.recovery import Recovery, recover
 from crdt_conv.verify import Problem
@@ -41,6 +42,7 @@ __all__ = [
     "Author",
     "Branch",
     "Change",
+    "Compaction",
     "Conversation",
     "ConversationDeleted",
     "ConversationId",

@@ -72,7 +72,7 @@ class Document:
         self._own: list[bytes] = []
         self._pending: list[bytes] = []
         self._changes = Changes()
-        self.refused = 0
+        self._refused: list[bytes] = []
         self._load(updates)
         self._observe()
 
@@ -133,13 +133,13 @@ class Document:
             self._keep_pending(self._pending)
 
     def _apply_all(self, log: list[bytes]) -> None:
-        self.refused = 0
+        self._refused.clear()
         with self._ydoc.transaction():
             for update in log:
                 try:
                     self._ydoc.apply_update(update)
                 except (ValueError, RuntimeError):
-                    self.refused += 1
+                    self._refused.append(update)
 
     def apply(self, update: bytes) -> Changes | None:
         """
@@ -192,6 +192,29 @@ class Document:
             # yrs divides by the length of a client's structs, which can be 0 behind a gap.
             raise MalformedUpdate("a document that can't be encoded") from error
         return merge_updates([update, *self._pending]) if self._pending else update
+
+    def encode_integrated(self) -> bytes:
+        """
+        Return everything but ``left_over`` as one update.
+
+        Raises:
+            MalformedUpdate: Something is here that can be read, but not encoded.
+        """
+        pending, self._pending = self._pending, []
+        try:
+            return self.encode()
+        finally:
+            self._pending = pending
+
+    @property
+    def left_over(self) -> list[bytes]:
+        """The updates of which something is not integrated: it waits for another, or can't be."""
+        return [*self._pending, *self._refused]
+
+    @property
+    def refused(self) -> int:
+        """How many updates can't be integrated."""
+        return len(self._refused)
 
     @property
     def state_vector(self) -> bytes:

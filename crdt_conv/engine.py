@@ -11,7 +11,7 @@ thrown away at any time. Every method may be called from any thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -140,6 +140,9 @@ class IndexStore(Protocol):
             IndexLost: The change is no whole one, and what it goes on from is not there.
         """
 
+    def forget(self, conversation: ConversationId) -> None:
+        """Throw away the index of one conversation."""
+
     def repack(self, conversation: ConversationId) -> None:
         """Drop what is dead: contents of messages that were written anew since."""
 
@@ -214,10 +217,19 @@ class Engine(Protocol):
         """Return what the conversation's log takes."""
 
     def replace(
-        self, conversation: ConversationId, seq: int, snapshot: bytes, *, dropped: Iterable[str] = ()
+        self,
+        conversation: ConversationId,
+        seq: int,
+        snapshot: bytes,
+        *,
+        kept: Collection[int] = (),
+        dropped: Iterable[str] = (),
     ) -> None:
         """
         Put a snapshot in the place of everything up to ``seq``, which is gone then.
+
+        Updates that the snapshot has not are kept: with their origin, in their order, and
+        with new numbers behind all others, so that a snapshot stands for all before it.
 
         Of a conversation that was deleted meanwhile, nothing is kept; nor is a snapshot
         that stands for less than the one that is there.
@@ -226,6 +238,8 @@ class Engine(Protocol):
             conversation: Which.
             seq: The number of the last update that the snapshot stands for.
             snapshot: One update.
+            kept: The numbers of those up to ``seq`` that are kept. A peer that had everything
+                has everything still.
             dropped: Blobs that only wait for collection now, however new they are.
         """
 

@@ -134,6 +134,22 @@ class EngineSuite:
             engine.replace(C, seqs[0], b"one")
             assert engine.read(C) == [(seqs[1], b"both"), (seqs[2], b"3")]
 
+    def test_what_a_snapshot_has_not_is_kept_behind_it(self) -> None:
+        """It gets new numbers, in its order; who had everything has everything, and others lack it still."""
+        with self.engine() as engine:
+            rows = [Row(C, b"1"), Row(C, b"2", "peer"), Row(C, b"3"), Row(D, b"4"), Row(C, b"5")]
+            seqs = engine.append(rows, at_ms=5)
+            engine.acknowledge("all", C, seqs[4])
+            engine.acknowledge("half", C, seqs[2])
+            engine.replace(C, seqs[2], b"snapshot", kept=[seqs[2], seqs[1]])
+            read = engine.read(C)
+            assert [update for _, update in read] == [b"snapshot", b"5", b"2", b"3"]
+            numbers = [seq for seq, _ in read]
+            assert (numbers[:2], numbers == sorted(set(numbers))) == ([seqs[2], seqs[4]], True)
+            assert [engine.waiting(peer, C) for peer in ("all", "half", "peer", "new")] == [0, 3, 3, 4]
+            assert engine.acknowledged("all", C) == engine.last_seq(C) == numbers[-1]
+            assert [update for _, update in engine.read(D)] == [b"4"]
+
     def test_a_snapshot_lets_go_of_blobs(self) -> None:
         """What its log named and it does not is collected however new it is, unless it is in use."""
         with self.engine() as engine:

@@ -8,7 +8,7 @@ from typing import Final
 
 from crdt_conv.document import Document
 from crdt_conv.engine import Engine, IndexStore
-from crdt_conv.ids import ConversationId
+from crdt_conv.store.compaction import named_blobs
 
 GRACE_MS: Final = 24 * 3600 * 1000
 """A blob that nothing refers to is kept so long: its message may be on its way."""
@@ -20,8 +20,11 @@ def collect_blobs(engine: Engine, index: IndexStore | None, *, at_ms: int) -> in
     """
     Remove blobs that nothing refers to and that are older than a day, or were let go by a redaction.
 
+    While an update of some conversation waits for another, only what was let go is removed: the
+    one that has not come may refer to any other.
+
     Returns:
-        How many were removed; none while an update that has not come may refer to one.
+        How many were removed.
 
     Raises:
         StoreError: The file can't be read or written.
@@ -33,17 +36,10 @@ def collect_blobs(engine: Engine, index: IndexStore | None, *, at_ms: int) -> in
         unsure = set(index.unsure())
         used = index.blobs_in_use()
         unsure.update(index.unsure())
+    before_ms = at_ms - GRACE_MS
     for conversation in unsure:
-        mentioned = _mentioned(engine, conversation)
-        if mentioned is None:
-            return 0
-        used |= mentioned
-    return engine.collect_blobs(used, before_ms=at_ms - GRACE_MS)
-
-
-def _mentioned(engine: Engine, conversation: ConversationId) -> set[str] | None:
-    """Return whatever in a conversation may name a blob, or nothing where more of it is to come."""
-    document = Document(update for _, update in engine.read(conversation))
-    if document.is_pending:
-        return None
-    return set(_SHA256.findall(json.dumps(document.read("messages"))))
+        document = Document(update for _, update in engine.read(conversation))
+        used.update(_SHA256.findall(json.dumps(document.read("messages"))), named_blobs(document.left_over))
+        if document.is_pending:
+            before_ms = 1
+    return engine.collect_blobs(used, before_ms=before_ms)

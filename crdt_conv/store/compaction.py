@@ -4,7 +4,8 @@ Compaction: a snapshot in the place of the log, made only where nothing is lost 
 The snapshot is made from the log, not from the live document, and off to the
 side: writes go on while it is made, and one short transaction puts it in place.
 pycrdt drops pending structs and pending deletes when it encodes a document, so
-a log with a gap is left as it is until the gap closes.
+updates of which something waits, or can't be integrated, stay in the log as they
+came, behind the snapshot of all the others.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Final
 
 from crdt_conv.document import Document
 from crdt_conv.engine import Engine, LogSize
-from crdt_conv.errors import CrdtConvError
+from crdt_conv.errors import CrdtConvError, MalformedUpdate
 from crdt_conv.ids import ConversationId
 
 _logger = logging.getLogger(__name__)
@@ -33,12 +34,14 @@ SHARE: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """What became of a conversation's log; ``reason`` says why nothing did, empty where it was compacted."""
+    """What became of a conversation's log; ``reason`` says why something of it stays, or is empty."""
 
     conversation: ConversationId
     before: LogSize
     after: LogSize
     reason: str = ""
+    is_done: bool = True
+    """Whether all that can be in the snapshot is: what stands behind it waits, or can't be integrated."""
 
 
 def is_due(size: LogSize) -> bool:
@@ -58,15 +61,29 @@ def compact_log(engine: Engine, conversation: ConversationId) -> Compaction:
     if not rows:
         return Compaction(conversation, before, before, "there is nothing behind the snapshot")
     document = Document(update for _, update in rows)
-    if document.is_pending:
-        return Compaction(conversation, before, before, "an update waits for another that has not come")
-    if document.refused:
-        return Compaction(conversation, before, before, "the log holds updates that can't be integrated")
-    snapshot = document.encode()
+    reason = _reason(document)
+    left_over = set(document.left_over)
+    behind = rows[1:] if before.snapshot else rows
+    kept = [seq for seq, update in behind if update in left_over]
+    if len(kept) == len(behind) or not left_over <= {update for _, update in behind}:
+        # Nothing would change; or what was loaded is not what stands in the log, after a panic of pycrdt.
+        return Compaction(conversation, before, before, reason, is_done=len(kept) == len(behind))
+    try:
+        snapshot = document.encode_integrated()
+    except MalformedUpdate:
+        text = reason or "it holds what can be read, but not encoded"
+        return Compaction(conversation, before, before, text, is_done=False)
     # With the log goes the last that names a blob which a redacted message referred to.
-    dropped = _named(update for _, update in rows) - _named([snapshot])
-    engine.replace(conversation, rows[-1][0], snapshot, dropped=dropped)
-    return Compaction(conversation, before, engine.size(conversation))
+    dropped = named_blobs(update for _, update in rows) - named_blobs([snapshot, *left_over])
+    engine.replace(conversation, rows[-1][0], snapshot, kept=kept, dropped=dropped)
+    after = engine.size(conversation)
+    return Compaction(conversation, before, after, reason, is_done=after.rows == len(kept))
+
+
+def _reason(document: Document) -> str:
+    if document.is_pending:
+        return "an update waits for another that has not come"
+    return "the log holds updates that can't be integrated" if document.refused else ""
 
 
 def erase_key(conversation: ConversationId) -> str:
@@ -74,7 +91,8 @@ def erase_key(conversation: ConversationId) -> str:
     return f"erase {conversation}"
 
 
-def _named(updates: Iterable[bytes]) -> set[str]:
+def named_blobs(updates: Iterable[bytes]) -> set[str]:
+    """Return whatever in updates may name a blob, by SHA-256, also in what was deleted since."""
     return {sha256.decode() for update in updates for sha256 in _SHA256.findall(update)}
 
 

@@ -104,6 +104,10 @@ class HealingIndex:
             self.heal(error)
             raise IndexLost(f"{self._path}: the stored index was damaged") from error
 
+    def forget(self, conversation: ConversationId) -> None:
+        """Throw away the index of one conversation."""
+        self.healing(lambda: self._index.forget(conversation))
+
     def repack(self, conversation: ConversationId) -> None:
         """Drop what is dead."""
         self.healing(lambda: self._index.repack(conversation))

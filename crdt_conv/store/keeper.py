@@ -82,7 +82,8 @@ class Keeper:
         self._unsaved[replica.id] = replica
         # Derived: where the file can't take it, it is made anew when next opened.
         with suppress(StoreError):
-            if replica.unsaved >= UNSAVED_MESSAGES:
+            # Not while somebody waits for it to be opened: one made anew is stored with the next change.
+            if seq and replica.unsaved >= UNSAVED_MESSAGES:
                 self._save(replica)
             elif len(self._unsaved) > UNSAVED_CONVERSATIONS:
                 self._save(next(iter(self._unsaved.values())))
@@ -239,11 +240,11 @@ class Keeper:
     def _compact_alone(self, conversation: ConversationId) -> Compaction:
         done = self._healing(lambda: compact_log(self.engine, conversation))
         self._sizes.pop(conversation, None)
-        if self.engine.setting(erase_key(conversation)) and self.engine.size(conversation).rows == 0:
-            self._erase(conversation)
+        if self.engine.setting(erase_key(conversation)) and done.is_done:
+            self._erase(conversation, has_gap=bool(done.reason))
         return done
 
-    def _erase(self, conversation: ConversationId) -> None:
+    def _erase(self, conversation: ConversationId, *, has_gap: bool) -> None:
         """See to it that what was redacted is in no file, or leave it for next time."""
         if family_of(conversation, self._origins()) and conversation not in self._carried:
             # A fork may still say it: ``reindex`` tells it, and any change of the conversation.
@@ -251,7 +252,10 @@ class Keeper:
         index = self.index()
         if index is not None:
             if conversation in index.behind():
-                return
+                if not has_gap:
+                    return
+                # While a gap is open none is stored; whoever makes one then has all this done again.
+                index.forget(conversation)
             # The compaction may have come before the index was stored.
             index.repack(conversation)
         # Of several deletions the first scrub is for all.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from crdt_conv.engine import ConversationInfo, IndexStore, Listed, LogSize, Row
 from crdt_conv.errors import ConversationDeleted, StoreError
@@ -89,22 +89,35 @@ class MemoryEngine:
             return LogSize(len(snapshot), sum(len(row.update) for _, row in log), len(log))
 
     def replace(
-        self, conversation: ConversationId, seq: int, snapshot: bytes, *, dropped: Iterable[str] = ()
+        self,
+        conversation: ConversationId,
+        seq: int,
+        snapshot: bytes,
+        *,
+        kept: Collection[int] = (),
+        dropped: Iterable[str] = (),
     ) -> None:
         """Put a snapshot in the place of everything up to ``seq``, which is gone then."""
         self._check_open()
         with self._lock:
             if conversation in self._tombstones or self._snapshots.get(conversation, (0,))[0] > seq:
                 return
+            last, going = self.last_seq(conversation), [s for s, _ in self._log(conversation) if s <= seq]
+            rows = [self._updates.pop(each) for each in going if each in kept]
             for (peer, name), (known, replaced) in self._outbox.items():
                 if name == conversation:
-                    more = sum(1 for s, row in self._log(name) if known < s <= seq and row.origin != peer)
-                    self._outbox[peer, name] = known, replaced + more
-            self._replaced[conversation] += sum(1 for known, _ in self._log(conversation) if known <= seq)
+                    more = sum(
+                        1 for s in going if s > known and s not in kept and self._updates[s].origin != peer
+                    )
+                    self._outbox[peer, name] = known + len(rows) * (known >= last), replaced + more
+            self._replaced[conversation] += len(going) - len(rows)
             self._snapshots[conversation] = seq, snapshot
             self._let_go(dropped)
-            for gone in [known for known, _ in self._log(conversation) if known <= seq]:
+            for gone in set(going) - set(kept):
                 del self._updates[gone]
+            for row in rows:
+                self._seq += 1
+                self._updates[self._seq] = row
 
     def scrub(self) -> bool:
         """There is no file."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -158,7 +158,13 @@ class SqliteEngine:
         return LogSize(snapshot[0] if snapshot else 0, size, count)
 
     def replace(
-        self, conversation: ConversationId, seq: int, snapshot: bytes, *, dropped: Iterable[str] = ()
+        self,
+        conversation: ConversationId,
+        seq: int,
+        snapshot: bytes,
+        *,
+        kept: Collection[int] = (),
+        dropped: Iterable[str] = (),
     ) -> None:
         """Put a snapshot in the place of everything up to ``seq``, which is gone then."""
         data = zlib.compress(snapshot)
@@ -168,6 +174,8 @@ class SqliteEngine:
             newer = "select 1 from snapshots where conversation = ? and seq > ?"
             if execute(newer, (conversation, seq)).fetchone():
                 return
+            # Before anything is counted: what is kept is not replaced.
+            self._keep(execute, conversation, sorted(kept))
             execute(
                 "update outbox set replaced = replaced + (select count(*) from updates u"
                 "  where u.conversation = outbox.conversation and u.seq > outbox.seq and u.seq <= ?"
@@ -186,6 +194,21 @@ class SqliteEngine:
             let_go(execute, dropped)
             self.index.repack(conversation)
         self.connection.shrink()
+
+    @staticmethod
+    def _keep(execute: Execute, conversation: ConversationId, kept: Sequence[int]) -> None:
+        """Give updates new numbers, behind all others."""
+        if not kept:
+            return
+        last = execute(LAST_SEQ, (conversation, conversation)).fetchone()[0]
+        for seq in kept:
+            new = execute(
+                "insert into updates (conversation, origin, data, crc)"
+                " select conversation, origin, data, crc from updates where seq = ? and conversation = ?",
+                (seq, conversation),
+            ).lastrowid
+            execute("delete from updates where seq = ?", (seq,))
+        execute("update outbox set seq = ? where conversation = ? and seq >= ?", (new, conversation, last))
 
     def scrub(self) -> bool:
         """Overwrite what was deleted, wherever SQLite may have left a copy; see ``Engine``."""
@@ -222,7 +245,7 @@ class SqliteEngine:
             execute("insert or ignore into deleted values (?, ?)", (conversation, at_ms))
             for statement in _DELETE:
                 execute(statement, (conversation,))
-            self.index.delete(conversation, blobs)
+            self.index.forget(conversation, blobs)
             # The next append looks for the tombstone.
             self._touched = ("", 0)
         self.connection.shrink()

@@ -160,8 +160,8 @@ class SqliteIndex:
             return head._replace(total=0)
         return head
 
-    def delete(self, conversation: ConversationId, blobs: Iterable[str]) -> None:
-        """Forget a conversation, and let go of its blobs; call it inside a transaction."""
+    def forget(self, conversation: ConversationId, blobs: Iterable[str] = ()) -> None:
+        """Forget a conversation, and let go of its blobs; part of a transaction that is under way."""
         with self._connection.writing() as execute:
             head = _head(execute(_ANY, (conversation,)).fetchone())
             referred = _remove(execute, head) if head is not None else set()

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from random import Random
 
 import pytest
 from pycrdt import Array, Doc, Map
 
 from crdt_conv import Conversation, ConversationId, HiddenField, Store, StoreReadOnly, UnknownConversation
-from crdt_conv.store.compaction import LEAST_BYTES, Compactor, is_due
+from crdt_conv.document import Document
+from crdt_conv.engine import Row
+from crdt_conv.schema import ROOTS
+from crdt_conv.store.compaction import LEAST_BYTES, Compactor, compact_log, is_due
 from crdt_conv.updates import read_state_vector
 from tests.crdt_conv import handmade as by_hand
 from tests.replicas import copy_of, replica, restarted, sqlite_of
+
+REFUSED = b"\xff\xff"
+"""An update that no document can integrate."""
 
 
 @pytest.fixture
@@ -79,8 +86,8 @@ def test_writing_goes_on_behind_a_snapshot(store: Store) -> None:
         assert len(store.read(conversation.id)) == 3
 
 
-def test_a_gap_is_left_as_it_is(store: Store) -> None:
-    """A log in which an update waits for another is not replaced; when the gap closes, it is."""
+def test_what_waits_stays_in_the_log(store: Store) -> None:
+    """An update that waits for another stays as it came; when the gap closes, it is in the snapshot."""
     one = replica()
     updates: list[bytes] = []
     one.subscribe(lambda change: updates.append(change.update))
@@ -89,14 +96,88 @@ def test_a_gap_is_left_as_it_is(store: Store) -> None:
     with store:
         conversation = store.join("c")
         conversation.receive(updates[2])
-        assert "waits" in store.compact()[0].reason
+        for _ in range(2):
+            assert "waits" in store.compact()[0].reason
+            assert [update for _, update in store.read(conversation.id)] == [updates[2]]
         for update in (updates[0], updates[1]):
             conversation.receive(update)
         assert (store.compact()[0].reason, restarted(conversation).log()) == ("", one.log())
 
 
+def test_an_open_gap_keeps_the_log_from_growing_no_longer(store: Store) -> None:
+    """Whatever does not wait is compacted beside an update that waits for ever, and one that is no use."""
+    with store:
+        conversation = store.create()
+        conversation.receive(by_hand.entry(7, "late", clock=3))
+        writer = conversation.stream()
+        for number in range(300):
+            writer.write(f"token {number} ")
+        writer.finish()
+        before = conversation.log()
+        done = store.compact()[0]
+        assert ("waits" in done.reason, done.after.rows) == (True, 1)
+        assert done.after.updates + done.after.snapshot < 8000 < done.before.updates
+        assert restarted(conversation).log() == before
+        conversation.receive(by_hand.entry(7, "late"))
+        assert ("late" in conversation, store.compact()[0].after.rows) == (True, 0)
+
+
+def test_a_refused_update_keeps_nothing_from_being_compacted(store: Store) -> None:
+    """What can't be integrated stays as it came, and everything else is in the snapshot."""
+    with store:
+        conversation = store.create()
+        conversation.append("user", "kept")
+        store.append_many([Row(conversation.id, REFUSED, "peer")])
+        done = store.compact()[0]
+        assert ("integrated" in done.reason, done.after.rows) == (True, 1)
+        assert store.read(conversation.id)[-1][1] == REFUSED
+        assert [message.text for message in restarted(conversation).messages()] == ["kept"]
+
+
+def told_by(seed: int) -> tuple[Conversation, list[bytes]]:
+    """Return a conversation in which much was written, deleted and merged, and its updates."""
+    chance, source = Random(seed), replica()
+    updates: list[bytes] = []
+    source.subscribe(lambda change: updates.append(change.update))
+    for number in range(12):
+        writer = source.stream("user", branch=chance.choice(source.branches))
+        writer.write(f"{number} ")
+        other = copy_of(source)
+        writer.write("more ")
+        other.writer(writer.message_id).write("from elsewhere ")
+        source.receive(other.encode(source.state_vector))
+        if chance.random() < 0.7:
+            writer.finish()
+        if chance.random() < 0.3:
+            source.redact(chance.choice(source.messages()).id)
+        if chance.random() < 0.3:
+            source.edit(chance.choice(source.messages()).id, "otherwise")
+        source.set_draft("x" * chance.randrange(9))
+    return source, updates
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_compaction_at_any_gap_loses_nothing(store: Store, seed: int) -> None:
+    """Updates come in any order, some for a long time not, and the log is compacted in between."""
+    source, updates = told_by(seed)
+    chance = Random(seed)
+    chance.shuffle(updates)
+    with store:
+        conversation = store.join("c")
+        for update in updates:
+            store.append_many([Row(conversation.id, update, "peer")])
+            if chance.random() < 0.2:
+                compact_log(store.engine, conversation.id)
+        compact_log(store.engine, conversation.id)
+        (only,) = store.read(conversation.id)
+        found = Document([only[1]]).state_vector
+        assert read_state_vector(found) == read_state_vector(source.state_vector)
+        assert [conversation.read(root) for root in ROOTS] == [source.read(root) for root in ROOTS]
+        assert conversation.log() == source.log()
+
+
 def test_a_delete_that_waits_is_not_lost(store: Store) -> None:
-    """A pending delete keeps the log from being replaced, since a snapshot would drop it."""
+    """A pending delete stays in the log, since a snapshot would drop it."""
     with store:
         conversation = store.join("c")
         conversation.receive(by_hand.only_deletes(by_hand.deletion(7, (0, 3))))

@@ -227,16 +227,38 @@ def test_what_was_not_emptied_before_a_crash_is_erased(path: Path) -> None:
         assert_erased(store, store.open("c"))
 
 
-def test_a_gap_is_told_and_the_bytes_go_when_it_closes(path: Path) -> None:
-    """While an update waits for another nothing is compacted, and compaction says so."""
+@pytest.mark.parametrize("before", BEFORE, ids=lambda before: before.__name__)
+def test_an_open_gap_keeps_nothing_from_being_erased(path: Path, before: Callable[[Store], None]) -> None:
+    """What waits for another stays, which is told; what was redacted goes, and again when it closes."""
     with Store(path) as store:
-        conversation, secret = conversation_in(store, say_words)
+        conversation, secret = conversation_in(store)
+        before(store)
         # The last of six items came first.
         conversation.receive(by_hand.entry(7, "late", clock=3))
         conversation.redact(secret)
-        assert "waits for another" in store.compact()[0].reason
-        assert "the word" in left(path)
+        assert any("waits for another" in done.reason for done in store.compact())
+        assert_erased(store, conversation)
+        also = say_secrets(conversation)
         conversation.receive(by_hand.entry(7, "early"))
+        conversation.redact(also.id)
+        assert_erased(store, conversation)
+        assert [done.reason for done in store.compact()] == ["there is nothing behind the snapshot"]
+
+
+def test_what_waits_in_a_gap_is_erased_when_it_closes(path: Path) -> None:
+    """Words that came behind a gap for a redacted message go with the compaction after it has closed."""
+    with Store(path) as store:
+        conversation = store.create("Trip", conversation_id="c")
+        writer = conversation.stream()
+        other, updates = copy_of(conversation), list[bytes]()
+        other.subscribe(lambda change: updates.append(change.update))
+        other.writer(writer.message_id).write("so ")
+        other.writer(writer.message_id).write(f"{WORD} {ACCENTED}")
+        conversation.redact(writer.message_id)
+        conversation.receive(updates[1])
+        store.compact()
+        assert "the word" in left(path)
+        conversation.receive(updates[0])
         assert_erased(store, conversation)
 
 

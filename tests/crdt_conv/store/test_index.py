@@ -103,6 +103,7 @@ def test_thrown_away_it_is_made_again(path: Path) -> None:
     with Store(path) as store:
         assert seen(store.open(conversation_id)) == before
         assert store.engine.index is not None
+        store.flush()
         assert store.engine.index.behind() == []
 
 
