@@ -13,7 +13,7 @@ force: a summary is of what was said. What was written beside it, on another dev
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from adapters.exchange import Note
@@ -50,7 +50,7 @@ class Normalizer:
         self._open: list[Block] = []
         self._results: dict[str, Result] = {}
         self._held: list[Turn] = []
-        self._call_ids: set[str] = set()
+        self._calls = 0
         self._systems: set[str] = set()
         self._left_out: list[Note] = []
         self._repairs: list[Note] = []
@@ -181,7 +181,8 @@ class Normalizer:
                 if message.status in _UNFINISHED and not _is_json_object(part.content.get("arguments")):
                     self._leave_out(message, "a call that was not written to its end")
                 else:
-                    blocks.append(Block(message, part, self._unique(message, part)))
+                    taken = {block.call_id for block in blocks}
+                    blocks.append(Block(message, part, self._unique(message, part, taken)))
             elif part.type == "text" and not part.text:
                 continue
             elif part.type in ("text", "reasoning", "opaque", "media"):
@@ -190,14 +191,16 @@ class Normalizer:
                 self._leave_out(message, f"parts that an assistant does not send: {part.type}")
         return tuple(blocks)
 
-    def _unique(self, message: Message, part: Part) -> str:
+    def _unique(self, message: Message, part: Part, taken: Collection[str]) -> str:
+        """Return a call's id, another one where its message has it already. Other messages may have it."""
         given = part.content.get("call_id")
-        call_id = base = given if isinstance(given, str) and given else f"call_{len(self._call_ids)}"
-        while call_id in self._call_ids:
-            call_id = f"{base}_{len(self._call_ids)}"
+        self._calls += 1
+        call_id = base = given if isinstance(given, str) and given else f"call_{self._calls}"
+        while call_id in taken:
+            call_id = f"{base}_{self._calls}"
+            base = call_id
         if call_id != given:
             self._repair(message, "a call got an id of its own: another has the same, or it has none")
-        self._call_ids.add(call_id)
         return call_id
 
     # Turns

@@ -16,7 +16,7 @@ class Block:
     """
     One part of a turn, and the message it stands in.
 
-    ``call_id`` is the one to send: unique in the request, where the part's own is not.
+    ``call_id`` is the one to send: unique in its message, where the part's own is not.
     """
 
     message: Message
