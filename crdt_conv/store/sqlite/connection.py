@@ -3,6 +3,10 @@ The border to ``sqlite3``: one connection, and every ``sqlite3.Error`` leaves as
 
 Write-ahead log and ``synchronous=FULL``: what was committed is on disk.
 ``secure_delete``: what was deleted is overwritten. Safe to use from several threads.
+
+An fsync that fails is not made good by the next one: Linux takes what it was for as written. What came
+behind it in the log would be lost with it, so before anything else is written all of the log goes into
+the file, and the log begins anew.
 """
 
 from __future__ import annotations
@@ -44,6 +48,8 @@ class Connection:
         self.path = path
         self.lock = threading.RLock()
         """Held for each statement and transaction; also by who needs several to be of one moment."""
+        self._is_doubtful = False
+        """Whether an fsync failed, and what it was for may be lost with the power."""
         with self.border():
             self._connection = self._connect(read_only=read_only)
             try:
@@ -122,10 +128,12 @@ class Connection:
         # Without the context managers of a longer one: every append comes through here.
         with self.lock:
             self._check_open()
+            if self._is_doubtful:
+                self._make_sure()
             try:
                 return self._connection.execute(statement, values)
             except sqlite3.Error as error:
-                raise store_error(self.path, error) from error
+                raise self._failed(error) from error
 
     @contextmanager
     def reading(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
@@ -136,8 +144,11 @@ class Connection:
     @contextmanager
     def writing(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
         """Write in one transaction, on disk when this ends; an error leaves no trace of it."""
-        with self._transaction("begin immediate") as execute:
-            yield execute
+        with self.lock:
+            if self._is_doubtful and not self._connection.in_transaction:
+                self._make_sure()
+            with self._transaction("begin immediate") as execute:
+                yield execute
 
     @contextmanager
     def deriving(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
@@ -147,12 +158,16 @@ class Connection:
             if self._connection.in_transaction:
                 yield self._connection.execute
                 return
-            self._connection.execute("pragma synchronous = normal")
+            pages = self._connection.execute("pragma wal_autocheckpoint").fetchone()[0]
+            # Not the checkpoint behind a commit: SQLite tells nobody when the fsync of that one fails.
+            self._connection.executescript("pragma synchronous = normal; pragma wal_autocheckpoint = 0")
             try:
                 with self.writing() as execute:
                     yield execute
             finally:
-                self._connection.execute("pragma synchronous = full")
+                self._connection.executescript(
+                    f"pragma synchronous = full; pragma wal_autocheckpoint = {pages}"
+                )
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Callable[..., sqlite3.Cursor]]:
@@ -202,6 +217,20 @@ class Connection:
                 self._connection.execute(f"pragma busy_timeout = {int(_SCHEMA_LOCK_S * 1000)}")
         return not is_busy
 
+    def _make_sure(self) -> None:
+        """Write again what an fsync failed for, into the file itself, before anything is put behind it."""
+        if not self.empty_log():
+            raise StoreError(
+                f"{self.path}: the disk answered with an error, and another process reads:"
+                " stop it, and try again"
+            )
+        self._is_doubtful = False
+
+    def _failed(self, error: sqlite3.Error) -> StoreError:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC:
+            self._is_doubtful = True
+        return store_error(self.path, error)
+
     def _check_open(self) -> None:
         if not self._is_open:
             raise StoreError(f"the store {self.path} is closed")
@@ -212,7 +241,7 @@ class Connection:
         try:
             yield
         except sqlite3.Error as error:
-            raise store_error(self.path, error) from error
+            raise self._failed(error) from error
         except OSError as error:
             raise StoreReadOnly(f"can't open {self.path}: {error.strerror}") from error
 
