@@ -16,7 +16,7 @@ PIP_INSTALL := set -o pipefail; $(BIN)/pip install --quiet --constraint constrai
 QUIETLY := 2>&1 | sed '/^WARNING: Location/d'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test fuzz lint format bench bench-sync clean
+.PHONY: help install run test fuzz simulate kills lint format bench bench-sync clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ test: install node ## Run all tests that this machine can run; ARGS= goes to pyt
 
 fuzz: install ## Feed changed frames to every decoder for a minute (ARGS="--minutes 10")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+simulate: install ## Simulate faults of the daemon and its disk, seed by seed (ARGS="--seeds 1000", ARGS="--seed 7")
+	@$(BIN)/python -m tests.faults.simulation $(ARGS)
+
+kills: install node ## Kill the real daemon under load, again and again (ARGS="--count 300")
+	@$(BIN)/python -m bench.sync.kills --server ours $(ARGS)
 
 lint: install ## Check style and types
 	@$(BIN)/ruff check .

@@ -1,0 +1,101 @@
+"""
+An event loop whose clock jumps to what comes next, and the wall clock that goes with it.
+
+Callbacks that are ready run in asyncio's own order, which code may count on. What differs on a real machine
+is when the network and the disk answer: that is drawn from the seed by whoever plays them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import TypeVar
+from unittest.mock import patch
+
+R = TypeVar("R")
+
+BEGAN_S = 1_790_000_000.0
+"""Where the wall clock stands at first."""
+
+
+class StuckError(Exception):
+    """Everybody waits for somebody else."""
+
+
+class _Selector(selectors.DefaultSelector):
+    """Waits for nobody: time passes at once."""
+
+    now_s = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise StuckError("nothing is under way, and nothing will come")
+        self.now_s += max(0.0, timeout)
+        return super().select(0)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop in virtual time, which begins at 0."""
+
+    def __init__(self) -> None:
+        self._clock = _Selector()
+        super().__init__(self._clock)
+
+    def time(self) -> float:
+        """Return virtual seconds."""
+        return self._clock.now_s
+
+
+class WallClock:
+    """The wall clock of the simulated machine: it runs with virtual time, and may be set."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self.ahead_s = 0.0
+
+    def time(self) -> float:
+        """Return seconds since 1970."""
+        return BEGAN_S + self.ahead_s + self._loop.time()
+
+    def time_ns(self) -> int:
+        """Return the same in nanoseconds."""
+        return int(self.time() * 1e9)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Have Python's clocks tell this time."""
+        with (
+            patch.object(time, "time", self.time),
+            patch.object(time, "time_ns", self.time_ns),
+            patch.object(time, "monotonic", self._loop.time),
+            patch.object(time, "perf_counter", self._loop.time),
+        ):
+            yield
+
+
+class SeededWorker:
+    """Does work in the event loop, one piece after another, each when the seed says so."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._loop = asyncio.get_running_loop()
+        self._free_s = 0.0
+
+    def submit(self, work: Callable[[], R], done: Callable[[R], None]) -> None:
+        """Do some work later, and say so later still; see ``syncd.worker.Worker``."""
+        self._free_s = max(self._free_s, self._loop.time()) + self._draw_s()
+        self._loop.call_at(self._free_s, self._do, work, done)
+
+    def _do(self, work: Callable[[], R], done: Callable[[R], None]) -> None:
+        result = work()
+        self._loop.call_later(self._draw_s(), done, result)
+
+    def _draw_s(self) -> float:
+        return self._random.choice([0.0001, 0.001, 0.01, 0.1]) * (1 + self._random.random())
+
+    def close(self) -> None:
+        """End."""

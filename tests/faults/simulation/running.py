@@ -1,0 +1,51 @@
+"""One seed from its beginning to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tests.faults.simulation.happenings import HAPPENINGS, run
+from tests.faults.simulation.loop import VirtualLoop
+from tests.faults.simulation.world import world_of
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a seed; ``error`` is what went wrong."""
+
+    seed: int
+    story: list[str]
+    counts: Mapping[str, int]
+    error: Exception | None
+
+    @property
+    def summary(self) -> str:
+        """Say in a line what happened."""
+        return f"seed {self.seed}: {'broken' if self.error else 'kept'}; {dict(self.counts)}"
+
+
+def simulate(seed: int) -> Outcome:
+    """Run a seed."""
+    loop = VirtualLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(_simulate(seed, loop))
+
+
+async def _simulate(seed: int, loop: VirtualLoop) -> Outcome:
+    with world_of(seed, loop) as world:
+        error: Exception | None = None
+        try:
+            await run(world)
+            await world.stop()
+        except Exception as broken:  # noqa: BLE001 - told with its seed
+            error = world.oracle.broken or broken
+        told = [line.split()[1] for line in world.story]
+        counts = {happening.__name__: told.count(happening.__name__) for happening in HAPPENINGS}
+        counts |= {
+            "acknowledgements": world.oracle.acknowledgements,
+            "shown": world.oracle.shown,
+            "refusals": world.oracle.refusals,
+        }
+        return Outcome(seed, world.story, counts, error)
