@@ -28,6 +28,7 @@ from syncd.strangers import Strangers
 from syncd.wire import ABNORMAL, Wire
 from syncd.worker import ThreadWorker, Worker
 
+ENDING = "the server ends: come back"
 SWEEP_S = 5.0
 """How often presence expires, laggards are looked at and empty rooms are closed."""
 
@@ -139,6 +140,9 @@ class Hub:
             connection=connection,
         )
         self.sockets.add(socket)
+        if not self.is_running:
+            # An application that it is mounted in may serve on while it ends.
+            socket.close(CloseCode.RESTART, ENDING)
         return socket
 
     def close_socket(self, socket: Socket, code: int = ABNORMAL) -> None:
@@ -149,7 +153,7 @@ class Hub:
     def close_sockets(self) -> None:
         """Have every client come back later: this server ends."""
         for socket in tuple(self.sockets):
-            socket.close(CloseCode.RESTART, "the server ends: come back")
+            socket.close(CloseCode.RESTART, ENDING)
 
     async def _sweep(self) -> None:
         while True:

@@ -269,6 +269,18 @@ async def test_a_reader_that_lags_too_far_or_too_long_is_let_go() -> None:
         assert writer.wire.closed is None
 
 
+async def test_who_comes_while_the_daemon_ends_is_told_to_come_back() -> None:
+    """A socket that an application around it still hands over is closed with 1012, and not heard."""
+    store = Store(":memory:")
+    async with running(store) as hub:
+        pass
+    late = Solo(hub)
+    late.reader.receive(encode_frame(Update(updates("late")[0])))
+    assert late.wire.closed is not None
+    assert late.wire.closed[0] == 1012
+    assert hub.commits.waiting == 0
+
+
 async def test_a_flood_is_read_no_faster_than_the_disk_takes_it() -> None:
     """With too much on its way to the disk a socket is not read, and is again when it is stored."""
     async with running(Store(":memory:"), limits=replace(Limits(), uncommitted_bytes=1000)) as hub:
