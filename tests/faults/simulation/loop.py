@@ -49,12 +49,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return virtual seconds."""
         return self._clock.now_s
 
+    def work(self, seconds: float) -> None:
+        """Let time pass that a computation takes."""
+        self._clock.now_s += seconds
+
 
 class WallClock:
     """The wall clock of the simulated machine: it runs with virtual time, and may be set."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, random: Random) -> None:
         self._loop = loop
+        self._random = random
         self.ahead_s = 0.0
 
     def time(self) -> float:
@@ -65,6 +70,11 @@ class WallClock:
         """Return the same in nanoseconds."""
         return int(self.time() * 1e9)
 
+    def perf_counter(self) -> float:
+        """Return virtual seconds; who measures what it does finds that it took a while, seldom a long one."""
+        self._loop.work(self._random.choice([0.0, 0.0001, 0.001, 0.1]) * self._random.random())
+        return self._loop.time()
+
     @contextmanager
     def telling(self) -> Iterator[None]:
         """Have Python's clocks tell this time."""
@@ -72,7 +82,7 @@ class WallClock:
             patch.object(time, "time", self.time),
             patch.object(time, "time_ns", self.time_ns),
             patch.object(time, "monotonic", self._loop.time),
-            patch.object(time, "perf_counter", self._loop.time),
+            patch.object(time, "perf_counter", self.perf_counter),
         ):
             yield
 

@@ -242,7 +242,7 @@ def _expect_expected(process: Process) -> None:
 @contextmanager
 def world_of(seed: int, loop: VirtualLoop) -> Iterator[World]:
     """Make the world of a seed, in its loop."""
-    clock, drawn = WallClock(loop), Random(f"seed {seed}, ids")
+    clock, drawn = WallClock(loop, Random(f"seed {seed}, work")), Random(f"seed {seed}, ids")
     with (
         TemporaryDirectory() as folder,
         simulated_disks() as disks,
