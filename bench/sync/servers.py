@@ -22,6 +22,7 @@ SERVER_CORE, CLIENT_CORE = 0, 1
 class Running:
     """A server that runs."""
 
+    name: str
     process: subprocess.Popen[bytes]
     port: int
     path: str
@@ -45,16 +46,17 @@ class Running:
         return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 @contextmanager
-def running(name: str, folder: Path) -> Iterator[Running]:
-    """Run a server on a core of its own until the block ends."""
+def running(name: str, folder: Path, port: int = 0) -> Iterator[Running]:
+    """Run a server on a core of its own until the block ends; it goes on with what is in its folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = port or free_port()
     commands = {
         "ours": [
             *(sys.executable, "-m", "syncd", "serve", "--no-executor", "--json"),
@@ -69,6 +71,7 @@ def running(name: str, folder: Path) -> Iterator[Running]:
             "durable",
         ],
         "y-websocket": ["node", str(PEERS / "node_modules/y-websocket/bin/server.cjs")],
+        "y-websocket stored": ["node", str(PEERS / "node_modules/y-websocket/bin/server.cjs")],
         "pycrdt-websocket": [
             sys.executable,
             str(PEERS / "pycrdt_server.py"),
@@ -78,6 +81,8 @@ def running(name: str, folder: Path) -> Iterator[Running]:
     }
     kind = name.removesuffix(" (collab)")
     environment = {**os.environ, "HOST": "127.0.0.1", "PORT": str(port), "CONV_TOKEN": "bench"}
+    if kind == "y-websocket stored":
+        environment["YPERSISTENCE"] = str(folder / "leveldb")
     process = subprocess.Popen(
         commands[kind],
         stdout=subprocess.PIPE,
@@ -91,7 +96,7 @@ def running(name: str, folder: Path) -> Iterator[Running]:
         path = "/collab" if name.endswith("(collab)") else "/" if is_hocuspocus else "/{room}"
         if name == "ours":
             path = "/sync/{room}?token=bench"
-        yield Running(process, port, path, is_hocuspocus, "bench", folder)
+        yield Running(name, process, port, path, is_hocuspocus, "bench", folder)
     finally:
         process.terminate()
         try:
