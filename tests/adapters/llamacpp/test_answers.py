@@ -179,6 +179,26 @@ async def test_a_fork_goes_on_where_it_began(
     assert usage(reply, "cached_tokens") > reused(before)["prompt_tokens"] * 0.5
 
 
+async def test_two_at_once_keep_a_slot_each(
+    model: Path, tmp_path: Path, store: Store, conversation: Conversation
+) -> None:
+    """Two conversations that are answered at the same time both go on from what they had."""
+    other = store.create()
+    other.append("user", STORY.upper())
+    async with Executor(store, [llama(model, tmp_path, at_once=2)]):
+        for turn in range(2):
+            async with anyio.create_task_group() as tasks:
+                for asking in (conversation, other):
+                    tasks.start_soon(asked, asking)
+            if not turn:
+                conversation.append("user", "And then?")
+                other.append("user", "AND THEN?")
+    for asking in (conversation, other):
+        [_, last] = asking.runs.all()
+        assert reused(last)["kv_tokens"] > 80
+        assert usage(asking.message(last.outputs[-1]), "cached_tokens") > 80
+
+
 async def test_a_child_that_is_killed_is_gone_on_from(
     model: Path, tmp_path: Path, store: Store, conversation: Conversation
 ) -> None:

@@ -162,6 +162,11 @@ def test_what_was_dropped_stays_dropped(count: int) -> None:
     assert sum(sizes[to_drop(sizes, 40) :]) <= 40
 
 
+def test_dropping_makes_room_for_a_while() -> None:
+    """Half of it is free afterwards, so that the next requests begin as this one did."""
+    assert [to_drop([10] * count, 45) for count in range(1, 10)] == [0, 0, 0, 0, 3, 3, 3, 6, 6]
+
+
 def test_the_last_question_is_never_dropped() -> None:
     """Alone too long, it is an error, not silence."""
     assert to_drop([100], 10) == 0

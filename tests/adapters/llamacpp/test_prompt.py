@@ -16,6 +16,7 @@ from tests.adapters.llamacpp.tiny import (
     TinyServer,
     ask,
     chatml,
+    doubling,
     forgetful,
     letters,
     mangling,
@@ -115,6 +116,16 @@ async def test_a_template_that_leaves_no_place_gets_the_text(conversation: Conve
     asked = await ask(conversation, TinyServer(mangling))
     assert (asked.prompt.retokenized, asked.prompt.exact) == (frozenset({1}), 0)
     assert ord("A") in asked.prompt.tokens
+
+
+async def test_a_template_that_repeats_itself_gets_the_text(conversation: Conversation) -> None:
+    """A mark that comes out twice is in nobody's prompt."""
+    conversation.append("user", "<|im_end|>")
+    await ask(conversation, TinyServer(doubling), ["a", "b"])
+    conversation.append("user", "and")
+    asked = await ask(conversation, TinyServer(doubling))
+    assert (asked.prompt.retokenized, asked.prompt.exact) == (frozenset({0, 1}), 0)
+    assert ord("@") not in asked.prompt.tokens
 
 
 @pytest.mark.parametrize(("template", "begin"), [(with_begin, "<s>"), (with_begin, ""), (chatml, "<s>")])

@@ -46,6 +46,11 @@ def mangling(messages: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def doubling(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Write every text twice."""
+    return chatml([{**m, "content": m["content"] * 2} for m in messages])
+
+
 def with_begin(messages: Sequence[Mapping[str, Any]]) -> str:
     """Write the begin token, as many templates do."""
     return "<s>" + chatml(messages)
