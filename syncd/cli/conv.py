@@ -10,6 +10,7 @@ from syncd.cli import files, look, sync, talk, write
 from syncd.cli.common import RootDbOption, run_program
 from syncd.cli.demo import demo
 from syncd.cli.explain import explain
+from syncd.cli.search import search
 
 app = typer.Typer(
     name="conv",
@@ -30,6 +31,7 @@ for command in (
     write.new,
     look.ls,
     look.show,
+    search,
     write.append,
     talk.run,
     talk.chat,

@@ -88,3 +88,17 @@ def test_explain_shows_what_would_be_sent(tmp_path: Path) -> None:
     assert shown["request"]["body"]["messages"] == [{"role": "user", "content": "Where shall we go?"}]
     assert "Where shall we go?" in conv(db, *asked)
     assert "it is one of" in conv(db, "explain", trip, "--adapter", "crow", code=1)
+
+
+def test_search_finds_the_same_with_and_without_a_daemon(tmp_path: Path) -> None:
+    """Titles come first, then messages with what was found marked; the last one written is found too."""
+    db = tmp_path / "chats.db"
+    trip = conv_json(db, "new", "--title", "Lisbon")["id"]
+    said = conv_json(db, "append", trip, "We love the trams of Lisbon.")
+    alone = conv_json(db, "search", "lisbon")
+    assert [result["message"] for result in alone["results"]] == [None, said["id"]]
+    assert {"text": "Lisbon", "found": True} in alone["results"][1]["snippet"]
+    assert "trams" in conv(db, "search", "trams", "lisbon")
+    assert "nothing holds" in conv(db, "search", "porto")
+    with daemon(db, "--no-executor"):
+        assert conv_json(db, "search", "lisbon") == alone

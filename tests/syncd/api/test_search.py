@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from crdt_conv import Store
-from syncd.api.titles import found_in
 from syncd.auth import Right
+from syncd.titles import found_in
 from tests.syncd.api.conftest import FakeGate
 
 pytestmark = pytest.mark.anyio
