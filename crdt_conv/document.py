@@ -22,12 +22,13 @@ from weakref import WeakMethod, finalize
 from pycrdt import Array, Doc, Map, Text, TransactionEvent
 
 from crdt_conv import schema
-from crdt_conv.claims import Ranges
 from crdt_conv.encoding import ListOf, MapOf, TextOf
 from crdt_conv.errors import MalformedUpdate
 from crdt_conv.fields import Json, plain
 from crdt_conv.ids import MessageId
 from crdt_conv.message import Message
+from crdt_conv.nesting import DEEPEST_TYPE, deepest, most_types, without_harm
+from crdt_conv.structs import Ranges
 from crdt_conv.updates import (
     check_update,
     covers,
@@ -41,6 +42,8 @@ from crdt_conv.updates import (
 BUNDLED_BYTES: Final = 64 * 1024
 """Updates up to this length are merged to be asked about; merging takes several times their size."""
 
+DEEPEST_UNSEEN: Final = 2_000
+"""How deep types may come to stand in roots that we don't read, before all is read anew."""
 
 MANY: Final = 200
 """More entries than this are read faster by reading their whole root."""
@@ -73,6 +76,7 @@ class Document:
         self._pending: list[bytes] = []
         self._changes = Changes()
         self._refused: list[bytes] = []
+        self._changed_depth = self._unseen_depth = 0
         self._load(updates)
         self._observe()
 
@@ -113,15 +117,9 @@ class Document:
 
     def _load(self, updates: Iterable[bytes]) -> None:
         log = list(updates)
-        try:
-            self._apply_all(log)
-        except BaseException as error:
-            if not is_panic(error):
-                raise
-            # pycrdt panics over a client without structs, among others; merging leaves such things out.
-            log = [_merged_alone(update) for update in log]
-            self._begin()
-            self._apply_all(log)
+        harmless: list[bytes] | None = None
+        if not _is_shallow(log) or not self._apply_all(log):
+            harmless = self._apply_harmless(log)
         state_vector = self.state_vector
         clocks = read_state_vector(state_vector)
         if any(self._waits(update, state_vector, clocks) for update in _bundles(log)):
@@ -129,36 +127,60 @@ class Document:
         if self._pending:
             # Yjs gives up too early on what waits; asked again, all at once, it integrates the rest.
             with suppress(ValueError, RuntimeError):
-                self._doc.apply_update(merge_updates(self._pending))
+                self._doc.apply_update(merge_updates(harmless or self._pending))
             self._keep_pending(self._pending)
 
-    def _apply_all(self, log: list[bytes]) -> None:
+    def _apply_all(self, log: list[bytes]) -> bool:
+        """Apply a log; whether all of it could be."""
         self._refused.clear()
-        with self._ydoc.transaction():
-            for update in log:
-                try:
-                    self._ydoc.apply_update(update)
-                except (ValueError, RuntimeError):
-                    self._refused.append(update)
+        try:
+            with self._ydoc.transaction():
+                for update in log:
+                    try:
+                        self._ydoc.apply_update(update)
+                    except (ValueError, RuntimeError):
+                        self._refused.append(update)
+        except BaseException as error:
+            if not is_panic(error):
+                raise
+            return False
+        return not self._refused
+
+    def _apply_harmless(self, log: list[bytes]) -> list[bytes]:
+        """Apply what of a log does no harm, in a new Y.Doc; returns it."""
+        self._begin()
+        sound: list[bytes] = []
+        unsound: list[bytes] = []
+        for update in log:
+            (sound if _is_update(update) else unsound).append(update)
+        try:
+            # pycrdt panics over a client without structs, among others; merging leaves such things out.
+            merged = [without_harm(merge_updates(sound))]
+        except MalformedUpdate:
+            merged = sound
+        self._apply_all(merged)
+        self._refused += unsound
+        return merged
 
     def apply(self, update: bytes) -> Changes | None:
         """
         Integrate an update from elsewhere.
 
         Returns:
-            What changed. Nothing where some update waits, or waited, for another: Yjs
-            neither integrates all that it could then, nor tells of it all. Build a new
-            object from the log, which is right.
-
-        Raises:
-            MalformedUpdate: It is no update, or can't be integrated. A part of it
-                may have been: throw this object away and build a new one.
+            What changed. Nothing where this object must be thrown away for a new one, built from the
+            log: where some update waits, or waited, for another, Yjs neither integrates all that it
+            could then, nor tells of it all; and some of an update may have to be left out.
         """
         self._changes = Changes()
+        self._changed_depth = 0
+        depth = most_types(update)
+        if depth > DEEPEST_TYPE // 2 and (depth := deepest([update])) > DEEPEST_TYPE:
+            return None
         try:
             self._doc.apply_update(update)
-        except (ValueError, RuntimeError) as error:
-            raise MalformedUpdate("an update that can't be integrated") from error
+        except (ValueError, RuntimeError):
+            # For what stands in it, or in what waited for it.
+            return None
         except BaseException as error:
             # pycrdt's observers panic over a key that was written behind a gap, and fail over deep nesting.
             if is_panic(error) or isinstance(error, SystemError | ExceptionGroup):
@@ -166,7 +188,15 @@ class Document:
             raise
         has_waited = self.is_pending
         self._keep_pending([*self._pending, update])
-        return None if has_waited or self.is_pending else self._changes
+        is_exact = not has_waited and not self.is_pending and self._stays_shallow(depth)
+        return self._changes if is_exact else None
+
+    def _stays_shallow(self, added: int) -> bool:
+        """Whether nothing stands too deep, now that so many types in each other were added at most."""
+        if added and self.unknown_roots():
+            # Of a root that is not ours nobody tells how deep something was changed in it.
+            self._unseen_depth += added
+        return self._changed_depth + added <= DEEPEST_TYPE and self._unseen_depth <= DEEPEST_UNSEEN
 
     @contextmanager
     def transaction(self) -> Iterator[Changes]:
@@ -279,6 +309,7 @@ class Document:
             ("meta", self._on_meta),
             ("choices", self._on_choices),
             ("branches", self._on_branches),
+            ("drafts", self._on_drafts),
         ):
             root = self._yroots[name]
             observed.append((root, root.observe_deep(_weakly(noted))))
@@ -289,19 +320,37 @@ class Document:
         self._changes.update = event.update
 
     def _on_messages(self, events: list[Any]) -> None:
-        self._changes.messages.update(MessageId(key) for key in _touched_keys(events))
+        self._changes.messages.update(MessageId(key) for key in self._touched(events))
 
     def _on_runs(self, events: list[Any]) -> None:
-        self._changes.runs.update(_touched_keys(events))
+        self._changes.runs.update(self._touched(events))
 
-    def _on_meta(self, _events: object) -> None:
+    def _on_meta(self, events: list[Any]) -> None:
+        self._touched(events)
         self._changes.roots.add("meta")
 
-    def _on_choices(self, _events: object) -> None:
+    def _on_choices(self, events: list[Any]) -> None:
+        self._touched(events)
         self._changes.roots.add("choices")
 
-    def _on_branches(self, _events: object) -> None:
+    def _on_branches(self, events: list[Any]) -> None:
+        self._touched(events)
         self._changes.roots.add("branches")
+
+    def _on_drafts(self, events: list[Any]) -> None:
+        self._touched(events)
+
+    def _touched(self, events: list[Any]) -> set[str]:
+        """Return the keys of a root under which something changed, and note how deep."""
+        keys: set[str] = set()
+        for event in events:
+            path = event.path
+            if path:
+                keys.add(str(path[0]))
+                self._changed_depth = max(self._changed_depth, len(path))
+            else:
+                keys.update(event.keys)
+        return keys
 
     # Reading and writing entries
 
@@ -395,11 +444,14 @@ def _bundles(log: list[bytes]) -> Iterator[bytes]:
         yield merge_updates([update for update in small if _is_update(update)])
 
 
-def _merged_alone(update: bytes) -> bytes:
+def _is_shallow(log: list[bytes]) -> bool:
+    """Whether no types stand too deep in each other, as far as a log says so by itself."""
+    if sum(map(most_types, log)) <= DEEPEST_TYPE:
+        return True
     try:
-        return merge_updates([update])
+        return deepest(log) <= DEEPEST_TYPE
     except MalformedUpdate:
-        return update
+        return False
 
 
 def _is_update(update: bytes) -> bool:
@@ -430,12 +482,3 @@ def _weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:
             bound(event)
 
     return callback
-
-
-def _touched_keys(events: list[Any]) -> Iterator[str]:
-    """Yield the keys of a root under which something changed."""
-    for event in events:
-        if event.path:
-            yield str(event.path[0])
-        else:
-            yield from event.keys

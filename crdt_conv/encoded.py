@@ -15,8 +15,8 @@ from collections.abc import Iterable
 
 import pycrdt
 
-from crdt_conv.claims import Ranges, read_ranges
 from crdt_conv.errors import MalformedUpdate
+from crdt_conv.structs import Ranges, Structs
 from crdt_conv.updates import (
     EMPTY_UPDATE,
     covers,
@@ -120,6 +120,6 @@ class EncodedDocument:
 def _read(update: bytes) -> tuple[Ranges, Ranges] | None:
     """Return the structs and the deletes of an update, where they can be read."""
     try:
-        return read_ranges(update) if has_structs(update) else ({}, read_deletes(update))
+        return Structs(update).ranges() if has_structs(update) else ({}, read_deletes(update))
     except MalformedUpdate:
         return None

@@ -15,8 +15,9 @@ from typing import Final
 
 import pycrdt
 
-from crdt_conv.claims import Ranges, check_claims
+from crdt_conv.claims import check_claims
 from crdt_conv.errors import MalformedUpdate
+from crdt_conv.structs import Ranges
 
 EMPTY_UPDATE: Final = b"\x00\x00"
 

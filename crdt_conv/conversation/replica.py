@@ -245,11 +245,16 @@ class Replica:
             # What comes next must not depend on what the log does not hold.
             self._additions = None
             raise
-        if self._document is not None:
-            self._document.take(update)
-        ids = {message.id for message in written}
-        changes = Changes(update, messages=ids, written={message.id: message for message in written})
-        index.settle(changes, self)
+        if self._document is not None and self._document.is_pending:
+            # What waits may wait for this.
+            changes = self._read_again()
+            changes.update = update
+        else:
+            if self._document is not None:
+                self._document.take(update)
+            ids = {message.id for message in written}
+            changes = Changes(update, messages=ids, written={message.id: message for message in written})
+            index.settle(changes, self)
         self._announce(changes, self._seq, None, is_listed=True)
 
     def _check_not_writing(self) -> None:
@@ -385,13 +390,13 @@ class Replica:
 
     def _apply(self, document: Document, update: bytes) -> Changes:
         index = self.index
-        try:
-            changes = document.apply(update)
-        except MalformedUpdate:
-            self._forget()
-            raise
+        changes = document.apply(update)
         if changes is None:
-            return self._read_again()
+            changes = self._read_again()
+            if self.document.refused > document.refused:
+                self._forget()
+                raise MalformedUpdate("an update that can't be integrated")
+            return changes
         index.settle(changes, document)
         return changes
 

@@ -101,3 +101,14 @@ def entry(client: int, key: str, clock: int = 0, **fields: bytes | Content) -> b
         content = value if isinstance(value, tuple) else values(value)
         items.append(item(content, (client, clock), name))
     return update(client, clock, items)
+
+
+def nest(root: str, content: Content, depth: int, key: str | None = None, client: int = 7) -> list[bytes]:
+    """Return items of one client: a type in a root, one in that, and so on, so many in all."""
+    first = item(content, root, "nest")
+    return [first, *(item(content, (client, clock), key) for clock in range(depth - 1))]
+
+
+def in_pieces(items: Sequence[bytes], each: int, client: int = 7) -> list[bytes]:
+    """Return updates with a few items each, which are of one element."""
+    return [update(client, at, items[at : at + each]) for at in range(0, len(items), each)]

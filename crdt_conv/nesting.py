@@ -1,0 +1,147 @@
+"""
+How deep shared types stand in each other, and updates without those that stand too deep.
+
+yrs recurses over types in types where it deletes them or writes JSON, until the process dies. Unlike a
+plain value, such a nest can be built with many updates, each of which is harmless, so no single update
+can be refused for it: whoever merges honest updates with such would be refused with them. Instead every
+replica leaves out, from its memory only, what stands deeper than ``DEEPEST_TYPE``. How deep an item
+stands follows from the items that it stands in, which never change, so all replicas leave out the same,
+whatever came first; to yrs it looks like something that was deleted and collected.
+
+In the same way an item is left out that stands in something which is no type: Yjs takes it for collected,
+yrs gives up on the whole update, and on honest ones that are merged with it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import chain
+from typing import Final
+
+from crdt_conv.structs import DELETED, GC, SKIP, TYPE, Id, Struct, Structs, number_of, split_id
+
+DEEPEST_TYPE: Final = 200
+"""A conversation is 4 deep; the process is safe up to some 10,000."""
+
+_NO_HARM_INSIDE = {TYPE, DELETED, GC, SKIP}
+_NO_LENGTH = 1 << 64
+_TYPE_BYTES = 4
+_HEADS = [bytes([flags | TYPE]) for flags in range(0, 0x100, 0x20)]
+_COUNTED_BYTES = 1 << 14
+
+
+def most_types(update: bytes) -> int:
+    """Return a number that is at least that of the types which an update holds; quickly."""
+    if len(update) <= _COUNTED_BYTES:
+        return min(len(update) // _TYPE_BYTES, sum(map(update.count, _HEADS)))
+    return len(update) // _TYPE_BYTES
+
+
+def deepest(updates: Iterable[bytes]) -> int:
+    """
+    Return at least how deep types stand in each other, counting only what is in the updates.
+
+    Raises:
+        MalformedUpdate: One of them can't be read.
+    """
+    log = list(updates)
+    levels = _Levels(chain.from_iterable(Structs(update).types() for update in log))
+    if levels.deepest * (levels.unsure + 1) <= DEEPEST_TYPE:
+        # Nothing that stands beside what is no type can be deeper than all of these in each other.
+        return levels.deepest * (levels.unsure + 1)
+    return _Levels(chain.from_iterable(Structs(update).all() for update in log)).deepest
+
+
+def without_harm(update: bytes) -> bytes:
+    """
+    Return an update without what stands too deep, or in no type.
+
+    Args:
+        update: All that a document holds, so that everything can be traced to its root.
+
+    Raises:
+        MalformedUpdate: It can't be read.
+    """
+    structs = list(Structs(update).all())
+    levels = _Levels(structs)
+    pieces, at = [], 0
+    for struct in filter(levels.is_harmful, structs):
+        pieces += [update[at : struct.start], bytes([GC]), number_of(struct.length)]
+        at = struct.end
+    return b"".join((*pieces, update[at:]))
+
+
+class _Levels:
+    """
+    On which level items stand: 1 in a root, one more in each type.
+
+    What stands in or beside something that is not there counts from there.
+    """
+
+    def __init__(self, structs: Iterable[Struct]) -> None:
+        """Place all structs, which may come in any order."""
+        by_id = {struct.id: struct for struct in structs}
+        self._kinds = {known: struct.kind for known, struct in by_id.items()}
+        self._spans = _Spans(by_id.values())
+        self._levels: dict[Id, int] = {}
+        self._waiting: dict[Id, list[Id]] = {}
+        self.deepest = 0
+        self.unsure = 0
+        """How many stand beside something that is not there."""
+        for known, struct in by_id.items():
+            self._place(known, struct)
+            placed = [known]
+            while placed:
+                waiting = self._waiting.pop(placed.pop(), ())
+                placed.extend(later for later in waiting if self._place(later, by_id[later]))
+
+    def _place(self, known: Id, struct: Struct) -> bool:
+        """Note the level of a struct, unless it waits for that of another; in a circle, for ever."""
+        inside = struct.inside
+        near = [self._found(one) for one in ((inside,) if inside is not None else struct.beside)]
+        for one in near:
+            if one is not None and one not in self._levels:
+                self._waiting.setdefault(one, []).append(known)
+                return False
+        level = max((self._levels[one] for one in near if one is not None), default=0)
+        self._levels[known] = level = level + 1 if inside is not None else max(level, 1)
+        self.unsure += inside is None and None in near
+        if struct.kind == TYPE:
+            self.deepest = max(self.deepest, level)
+        return True
+
+    def _found(self, one: Id) -> Id | None:
+        return one if one in self._kinds else self._spans.around(one)
+
+    def is_harmful(self, struct: Struct) -> bool:
+        """Whether a struct is a type that stands too deep, or stands in something which is no type."""
+        if struct.inside is not None:
+            parent = self._found(struct.inside)
+            if parent is not None and self._kinds[parent] not in _NO_HARM_INSIDE:
+                return struct.length > 0
+        return struct.kind == TYPE and self._levels.get(struct.id, 0) > DEEPEST_TYPE
+
+
+class _Spans:
+    """Finds the struct that an element is of, where it is not the first."""
+
+    def __init__(self, structs: Iterable[Struct]) -> None:
+        self._spans: dict[bytes, list[tuple[int, int]]] = defaultdict(list)
+        for struct in structs:
+            if struct.length > 1:
+                self._spans[struct.client].append((struct.clock, struct.length))
+        for spans in self._spans.values():
+            spans.sort()
+
+    def around(self, one: Id) -> Id | None:
+        """Return the id of the struct that an element is of."""
+        if not self._spans:
+            return None
+        client, clock = split_id(one)
+        spans = self._spans.get(client, [])
+        at = bisect_right(spans, (clock, _NO_LENGTH)) - 1
+        if at >= 0 and clock < sum(spans[at]):
+            return client + number_of(spans[at][0])
+        return None
