@@ -22,9 +22,7 @@ TIMEOUT_S = 30.0
 
 
 def search(
-    words: Annotated[
-        list[str], typer.Argument(metavar="WORDS", help="All must be there; quoted, in a row.")
-    ],
+    words: Annotated[list[str], typer.Argument(metavar="WORDS", help="All must be there; quoted, in a row.")],
     db: DbOption,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many at most.")] = 20,
     json: JsonOption = False,
