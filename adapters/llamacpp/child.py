@@ -78,6 +78,8 @@ def _start(wanted: dict[str, Any]) -> tuple[Any, dict[str, str]]:
     params.api_keys = [wanted["api_key"]]
     params.n_ctx = wanted["context_tokens"]
     params.n_parallel = wanted["slots"]
+    # Between two of these it looks whether anybody still waits for the answer, and at other slots.
+    params.n_batch = 512
     params.endpoint_slots = True
     params.warmup = False
     params.ui = False

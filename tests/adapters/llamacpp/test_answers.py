@@ -230,26 +230,6 @@ async def shown_so_far(conversation: Conversation, requested: Run) -> str:
             await anyio.sleep(0.01)
 
 
-async def test_a_dead_executors_answer_is_gone_on_with(
-    model: Path, tmp_path: Path, store: Store, conversation: Conversation
-) -> None:
-    """The next owner's answer begins with the tokens that had come; the broken one stays as it is."""
-    requested = conversation.runs.request(Target("llamacpp", params={"temperature": 0, "max_tokens": 12}))
-    assert store.engine.acquire_lease(f"run:{requested.id}", "the dead", at_ms=0, until_ms=1) == 1
-    conversation.runs.claim(requested.id, "the dead", 1)
-    writer = conversation.stream(parents=requested.parents, run=requested.id)
-    writer.write("The fox and the")
-    conversation.runs.update(requested.id, state="streaming", output=writer.message.id)
-    async with Executor(store, [llama(model, tmp_path)]) as executor:
-        executor.offer(conversation)
-        with anyio.fail_after(60):
-            done = await wait_until_over(conversation, requested.id)
-    broken, reply = (conversation.message(output) for output in done.outputs)
-    assert (broken.status, broken.text, reply.status) == ("interrupted", "The fox and the", "complete")
-    assert reply.text.startswith("The fox and the ")
-    assert [message.id for message in conversation.log().messages][1:] == [reply.id]
-
-
 async def test_a_tool_is_called_within_its_schema(
     model: Path, tmp_path: Path, store: Store, conversation: Conversation
 ) -> None:
