@@ -319,6 +319,9 @@ class Engine(Protocol):
     def acknowledge(self, peer: str, conversation: ConversationId, seq: int) -> None:
         """Write down that a peer has everything up to ``seq``; never backwards."""
 
+    def peers(self) -> list[str]:
+        """Return everybody who acknowledged anything of a conversation that is here, in order."""
+
     def waiting(self, peer: str, conversation: ConversationId) -> int:
         """
         Count the updates that did not come from a peer and that it has not acknowledged.

@@ -305,6 +305,7 @@ class EngineSuite:
             engine.acknowledge("peer", C, seqs[0])
             engine.acknowledge("peer", C, 0)
             assert (engine.acknowledged("peer", C), engine.waiting("peer", C)) == (seqs[0], 1)
+            assert engine.peers() == ["peer"]
             engine.acknowledge("peer", C, seqs[2])
             assert engine.waiting("peer", C) == 0
 

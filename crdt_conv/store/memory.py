@@ -229,6 +229,11 @@ class MemoryEngine:
             has_snapshot = seq >= self._snapshots.get(conversation, (0, b""))[0]
             self._outbox[peer, conversation] = max(seq, known), 0 if has_snapshot else replaced
 
+    def peers(self) -> list[str]:
+        """Return who acknowledged anything; see ``Engine``."""
+        with self._lock:
+            return sorted({peer for peer, _ in self._outbox})
+
     def waiting(self, peer: str, conversation: ConversationId) -> int:
         """Count what a peer has not acknowledged; see ``Engine``."""
         with self._lock:

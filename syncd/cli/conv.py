@@ -43,6 +43,7 @@ for command in (
     files.import_files,
     files.export,
     sync.sync,
+    sync.status,
     demo,
 ):
     app.command("import" if command is files.import_files else None)(command)

@@ -45,7 +45,7 @@ class Blobs:
         self._remote = remote
         self._lots: dict[str, _Lot] = {}
         self._done = anyio.Event()
-        self._stops: list[Callable[[], None]] = []
+        self._stops: dict[str, Callable[[], None]] = {}
 
     def follow(self, link: Link, tasks: TaskGroup) -> None:
         """Carry a conversation's blobs, now and from here on, in a task while there are any."""
@@ -63,13 +63,22 @@ class Blobs:
         def on_change(change: Change) -> None:
             want(change.messages)
 
-        self._stops.append(conversation.subscribe(on_change))
+        self._stops[conversation.id] = conversation.subscribe(on_change)
         want(node.id for node in conversation.graph)
 
     def close(self) -> None:
         """Follow nothing any more."""
-        for stop in self._stops:
+        for stop in self._stops.values():
             stop()
+
+    def unfollow(self, conversation: Conversation) -> None:
+        """Carry a conversation's blobs no longer."""
+        stop, lot = self._stops.pop(conversation.id, None), self._lots.pop(conversation.id, None)
+        if stop is not None and lot is not None:
+            stop()
+            # Whoever carries it finds nothing left.
+            lot.pending.clear()
+            lot.missing.clear()
 
     def waiting(self, conversation: Conversation) -> int:
         """Count the blobs that one side has and the other lacks, as far as is known."""

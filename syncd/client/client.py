@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -24,11 +24,13 @@ from crdt_conv import Conversation, MalformedUpdate
 from syncd.client.backoff import Backoff
 from syncd.client.blobs import Blobs
 from syncd.client.dial import UNREACHED, opened, reason_of
-from syncd.client.link import Line, Link, LinkStatus
+from syncd.client.link import Line, Link, LinkStatus, State
 from syncd.client.remote import Remote
 from syncd.errors import SyncTimeout
 from syncd.protocol import RemoteProtocolError, is_final
 from syncd.protocol.hocuspocus.codec import PONG, Addressed, Ping, decode, document_of
+
+_WORST_FIRST: Final[tuple[State, ...]] = ("offline", "syncing", "refused", "read-only", "in sync")
 
 
 class SyncClient:
@@ -50,6 +52,8 @@ class SyncClient:
         self._line: Line | None = None
         self._lost = ""
         self._blobs = Blobs(lambda: Remote(url, self._shown() or None))
+        self._is_running = False
+        self._changed = anyio.Event()
         self._tasks: TaskGroup
 
     async def __aenter__(self) -> Self:
@@ -70,13 +74,22 @@ class SyncClient:
         """Begin to keep a conversation in sync, and go on until the context ends."""
         link = self._links.get(conversation.id)
         if link is None:
-            link = self._links[conversation.id] = Link(conversation, self.url)
-            if len(self._links) == 1:
+            link = self._links[conversation.id] = Link(conversation, self.url, self._on_status)
+            if not self._is_running:
+                self._is_running = True
                 self._tasks.start_soon(self._run)
             elif self._line is not None:
                 link.begin(self._line)
             self._blobs.follow(link, self._tasks)
         return link
+
+    def unfollow(self, conversation: Conversation) -> None:
+        """Keep a conversation in sync no longer; what is written waits in its store."""
+        link = self._links.pop(conversation.id, None)
+        if link is not None:
+            link.close()
+            self._blobs.unfollow(conversation)
+            self._on_status()
 
     async def sync(self, conversation: Conversation, *, timeout_s: float | None = None) -> None:
         """
@@ -109,6 +122,29 @@ class SyncClient:
         """How every conversation that is followed stands, by its id."""
         return {conversation_id: link.status for conversation_id, link in self._links.items()}
 
+    @property
+    def summary(self) -> LinkStatus:
+        """
+        How everything that is followed stands, as one: the state of what is furthest from in sync.
+
+        Refused conversations don't count as waiting: they wait for a person.
+        """
+        statuses = list(self.statuses.values())
+        for state in _WORST_FIRST:
+            found = [status for status in statuses if status.state == state]
+            if found:
+                waiting = sum(status.waiting for status in statuses if status.state != "refused")
+                return LinkStatus(state, waiting, next((each.error for each in found if each.error), ""))
+        return LinkStatus("in sync", 0)
+
+    async def changed(self) -> None:
+        """Wait until some status may have changed."""
+        await self._changed.wait()
+
+    def _on_status(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
     # Connections
 
     async def _run(self) -> None:
@@ -117,6 +153,7 @@ class SyncClient:
         while not all(link.is_refused for link in self._links.values()):
             was_settled = await self._connect_once()
             await anyio.sleep(backoff.next_s(was_settled=was_settled))
+        self._is_running = False
 
     async def _connect_once(self) -> bool:
         """Run one socket to its end; returns whether every conversation ever came to be in sync on it."""

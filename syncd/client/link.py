@@ -68,8 +68,19 @@ class Line:
 class Link:
     """Keeps one conversation in sync, through any number of sockets."""
 
-    def __init__(self, conversation: Conversation, peer: str) -> None:
+    def __init__(
+        self, conversation: Conversation, peer: str, on_change: Callable[[], None] = lambda: None
+    ) -> None:
+        """
+        Keep a conversation in sync from when a socket is there.
+
+        Args:
+            conversation: Its store keeps what waits.
+            peer: What the other end is called in the store.
+            on_change: Called when the status may have changed.
+        """
         self.conversation = conversation
+        self._tell = on_change
         self._peer = peer
         self._state: State = "offline"
         self._error = ""
@@ -119,9 +130,13 @@ class Link:
             self._state, self._error = state, error
             self._changed.set()
             self._changed = anyio.Event()
+            self._tell()
 
     def close(self) -> None:
         """Follow the conversation no longer."""
+        if self._session is not None and self._line is not None:
+            self._line.send(self._session.close())
+        self._session = self._line = None
         self._unsubscribe()
 
     # One socket
@@ -170,6 +185,7 @@ class Link:
                 conversation.receive(update, self._peer)
             case Acknowledged(upto):
                 conversation.acknowledge(self._peer, upto)
+                self._tell()
             case Admitted(is_read_only):
                 self._admitted(session, line, is_read_only=is_read_only)
             case TokenWanted():
@@ -198,6 +214,8 @@ class Link:
             if frame is not None:
                 line.send(frame)
             self._settle()
+        # What waits was counted anew.
+        self._tell()
 
     def _settle(self) -> None:
         session = self._session

@@ -329,6 +329,10 @@ class SqliteEngine:
                 (peer, conversation, seq),
             )
 
+    def peers(self) -> list[str]:
+        """Return who acknowledged anything; see ``Engine``."""
+        return [str(peer) for (peer,) in self._rows("select distinct peer from outbox order by peer")]
+
     def waiting(self, peer: str, conversation: ConversationId) -> int:
         """Count what a peer has not acknowledged; see ``Engine``."""
         rows = self._rows(

@@ -119,6 +119,10 @@ class DocumentSession:
         """Return the frames that begin: who we are, and what we have."""
         return [self.token(token), self._encode(Sync(SyncStep1(state_vector)))]
 
+    def close(self) -> bytes:
+        """Return the frame that ends this document; the others on the socket go on."""
+        return self._encode(Close())
+
     def token(self, token: str) -> bytes:
         """Return the frame that says who we are."""
         return self._encode(Token(token, VERSION))
