@@ -15,7 +15,14 @@ import anyio.to_thread
 from adapters.errors import ModelUnavailable, RequestRefused
 from adapters.exchange import Hidden, Report, Request, Tool
 from adapters.llamacpp.answering import answer
-from adapters.llamacpp.checkpoints import DEFAULT_BUDGET, Checkpoints, Identity, default_folder, hash_model
+from adapters.llamacpp.checkpoints import (
+    DEFAULT_BUDGET,
+    Checkpoints,
+    Identity,
+    default_folder,
+    hash_model,
+    known_hash,
+)
 from adapters.llamacpp.client import LlamaClient
 from adapters.llamacpp.gguf import is_branchable
 from adapters.llamacpp.ingest import CompletionIngest
@@ -104,7 +111,8 @@ class LlamaCpp:
             if self._path
             else None
         )
-        self._space: str | None = None
+        known = known_hash(self._path, self._folder) if self._path is not None else None
+        self._space = _space_of(known) if known is not None else None
         self._slots = Slots(at_once)
         self._known: tuple[int, Live] | None = None
         self._is_wanted = anyio.Event()
@@ -147,7 +155,7 @@ class LlamaCpp:
         self, log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden
     ) -> tuple[Request, Report]:
         """Turn a log into a request; see ``materialize.materialize``."""
-        return materialize(log, target, tools, hidden, overflow=self._overflow)
+        return materialize(log, target, tools, hidden, overflow=self._overflow, space=self._space)
 
     def ingest(self, request: Request) -> CompletionIngest:  # noqa: ARG002 - all it needs comes in events
         """Begin to read an answer."""
@@ -181,7 +189,9 @@ class LlamaCpp:
         """Connect to the server, once it is there."""
         if self._server is None:
             async with _connected(self._url or "", self._api_key) as client:
-                yield await look_at(client, space=None, model=self.model, slots=None)
+                live = await look_at(client, space=None, model=self.model, slots=None)
+                self._space = live.space
+                yield live
             return
         self._is_wanted.set()
         await self._is_answered.wait()
@@ -213,7 +223,7 @@ class LlamaCpp:
             branches = await anyio.to_thread.run_sync(is_branchable, self._path)
         except OSError as error:
             raise ModelUnavailable(f"can't read the model {self._path}: {error.strerror}") from error
-        self._space = f"gguf:{digest}"
+        self._space = _space_of(digest)
         if self._checkpoints is None:
             return
         about, context = self._server.about, self._server.context_tokens
@@ -256,6 +266,11 @@ async def _connected(url: str, api_key: str | None) -> AsyncIterator[LlamaClient
     finally:
         with anyio.CancelScope(shield=True):
             await client.aclose()
+
+
+def _space_of(digest: str) -> str:
+    """Return the key space of a model's tokens."""
+    return f"gguf:{digest}"
 
 
 def _all_but_one() -> int:

@@ -377,17 +377,28 @@ def hash_model(path: Path, folder: Path) -> str:
     Raises:
         OSError: The file can't be read.
     """
-    status = path.stat()
-    key = [str(path.resolve()), status.st_size, status.st_mtime_ns]
-    memory = folder / "models" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.txt"
-    with suppress(OSError, ValueError):
-        known = memory.read_text()
-        if len(known) == 64 and int(known, 16) >= 0:
-            return known
-    digest = _hash_file(path)
+    known = known_hash(path, folder)
+    if known is not None:
+        return known
+    digest, memory = _hash_file(path), _memory_of(path, folder)
     with suppress(OSError):
         memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = memory.with_suffix(f".{secrets.token_hex(4)}")
         temporary.write_text(digest)
         temporary.replace(memory)
     return digest
+
+
+def known_hash(path: Path, folder: Path) -> str | None:
+    """Return a model file's SHA-256, if it is remembered."""
+    with suppress(OSError, ValueError):
+        known = _memory_of(path, folder).read_text()
+        if len(known) == 64 and int(known, 16) >= 0:
+            return known
+    return None
+
+
+def _memory_of(path: Path, folder: Path) -> Path:
+    status = path.stat()
+    key = [str(path.resolve()), status.st_size, status.st_mtime_ns]
+    return folder / "models" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.txt"

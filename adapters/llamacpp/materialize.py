@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from adapters.errors import RequestRefused
@@ -73,6 +74,7 @@ def materialize(
     hidden: Hidden,
     *,
     overflow: str = ERROR,
+    space: str | None = None,
 ) -> tuple[Request, Report]:
     """
     Return the request that asks for the next answer, and what became of the log.
@@ -83,6 +85,8 @@ def materialize(
         tools: What the run offers beside the tools in the log.
         hidden: The log's hidden fields and blobs.
         overflow: One of ``POLICIES``, where the target does not name one.
+        space: The model's key space: no other model's tokens go along. Where it is not known yet, those
+            of all models do, as far as ``stream``, which knows.
 
     Raises:
         NothingToAnswer: The log does not end with something to answer.
@@ -95,7 +99,7 @@ def materialize(
     offered, notes = with_offered(turns.tools, tuple(tools))
     salts = _salts(log)
     body: dict[str, Json] = {
-        "messages": list(_messages(turns, hidden, salts)),
+        "messages": list(_messages(turns, _Sealed(hidden, salts, space))),
         "salt": salts[""],
         "continues": is_begun and bool(turns.turns) and turns.turns[-1].role == "assistant",
         "tools": [_function(tool) for tool in offered],
@@ -181,7 +185,20 @@ def _salts(log: Sequence[Message]) -> dict[str, str]:
     return salts
 
 
-def _messages(turns: Turns, hidden: Hidden, salts: Mapping[str, str]) -> Iterator[dict[str, Json]]:
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """What answers carry, salts by message, and whose tokens are wanted: all, where that is nothing."""
+
+    hidden: Hidden
+    salts: Mapping[str, str]
+    space: str | None
+
+    def spaces(self, fields: Sequence[HiddenField]) -> list[str]:
+        """Return the key spaces whose tokens are wanted."""
+        return [space for space in dict.fromkeys(f.space for f in fields) if self.space in {None, space}]
+
+
+def _messages(turns: Turns, sealed: _Sealed) -> Iterator[dict[str, Json]]:
     """Yield one system message at most, first; then user and assistant by turns: templates want no less."""
     lead = JOINT.join(turn.text for turn in turns.lead if turn.text)
     if lead:
@@ -192,7 +209,7 @@ def _messages(turns: Turns, hidden: Hidden, salts: Mapping[str, str]) -> Iterato
         if role == "tool":
             yield from _results(group)
         elif role == "assistant":
-            yield from _answer(group, hidden, salts)
+            yield from _answer(group, sealed)
         elif text := JOINT.join(filter(None, (_text(turn) for turn in group))):
             yield {"role": role, "content": text, "about": _about(group)}
 
@@ -211,8 +228,8 @@ def _results(group: Sequence[Turn]) -> Iterator[dict[str, Json]]:
             }
 
 
-def _answer(group: Sequence[Turn], hidden: Hidden, salts: Mapping[str, str]) -> Iterator[dict[str, Json]]:
-    written = [_written(turn, hidden, salts) for turn in group]
+def _answer(group: Sequence[Turn], sealed: _Sealed) -> Iterator[dict[str, Json]]:
+    written = [_written(turn, sealed) for turn in group]
     text = JOINT.join(filter(None, (turn["text"] for turn in written)))
     calls = [call for turn in group for call in _calls(turn)]
     reasoning = JOINT.join(
@@ -229,13 +246,13 @@ def _answer(group: Sequence[Turn], hidden: Hidden, salts: Mapping[str, str]) -> 
         }
 
 
-def _written(turn: Turn, hidden: Hidden, salts: Mapping[str, str]) -> dict[str, Json]:
+def _written(turn: Turn, sealed: _Sealed) -> dict[str, Json]:
     """Return an answer's text, and its tokens by the model that has left them."""
     assert turn.message is not None
-    message, fields = turn.message, _fields(turn.message, hidden)
+    message, fields = turn.message, _fields(turn.message, sealed.hidden)
     tokens: dict[str, Json] = {}
-    reason = "no token ids are kept with it"
-    for space in dict.fromkeys(field.space for field in fields):
+    reason = "its token ids are another model's" if fields else "no token ids are kept with it"
+    for space in sealed.spaces(fields):
         known, reason = generated(message.parts, fields, space)
         if known is not None:
             rest = rest_of(message.parts, known.end)
@@ -251,7 +268,7 @@ def _written(turn: Turn, hidden: Hidden, salts: Mapping[str, str]) -> dict[str, 
         "raw": turn.text,
         "tokens": tokens,
         "why": reason,
-        "salt": salts[message.id],
+        "salt": sealed.salts[message.id],
     }
 
 

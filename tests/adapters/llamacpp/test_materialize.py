@@ -143,6 +143,19 @@ async def test_every_model_gets_its_own_tokens(conversation: Conversation) -> No
 
 
 @pytest.mark.anyio
+async def test_no_other_models_tokens_go_along(conversation: Conversation) -> None:
+    """Once the model's file is known, what another sealed is not even part of the request."""
+    await ask(conversation, TinyServer(), space="one")
+    conversation.append("user", "and")
+    heads = [head.id for head in conversation.heads()]
+    hidden = Hidden.of(conversation, now_ms=0)
+    request, report = materialize(conversation.lin(*heads), Target("llamacpp"), (), hidden, space="two")
+    assert (report.hidden, (request.body or {})["messages"][1]["turns"][0]["tokens"]) == ((), {})
+    entries = entries_of(request.body or {}, "two", is_native=False)
+    assert ["another model's" in note.reason for note in entries.repairs] == [True]
+
+
+@pytest.mark.anyio
 async def test_a_redaction_leaves_no_digest_to_test_guesses_with(conversation: Conversation) -> None:
     """What an answer's tokens say of the prompt is salted with what a redaction removes."""
     question = conversation.log().messages[0]
