@@ -92,15 +92,31 @@ def load_tls(certificate: Path, key: Path) -> ssl.SSLContext:
     Raises:
         StartError: A file can't be read, or they don't belong together.
     """
+    _read_pem(certificate, "CERTIFICATE", "certificate")
+    if "ENCRYPTED" in _read_pem(key, "PRIVATE KEY", "private key"):
+        raise StartError(
+            f"the key in {key} has a password, which nobody is here to give: openssl pkey removes it"
+        )
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
+        # Never a question on the terminal.
         context.load_cert_chain(certificate, key, password=lambda: "")
     except ssl.SSLError as error:
-        raise StartError(f"{certificate} and {key} are no certificate and its key: {error.reason}") from error
-    except OSError as error:
-        raise StartError(f"can't read {certificate} or {key}: {error.strerror}") from error
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise StartError(f"the key is not that of the certificate: {key}, {certificate}") from error
+        raise StartError(f"can't encrypt with {certificate} and {key}: {error.reason or error}") from error
     return context
+
+
+def _read_pem(file: Path, label: str, what: str) -> str:
+    try:
+        text = file.read_text(errors="replace")
+    except OSError as error:
+        raise StartError(f"can't read {file}: {error.strerror}") from error
+    if f"{label}-----" not in text:
+        raise StartError(f"{file} holds no {what} in PEM form")
+    return text
 
 
 class PatientProtocol(H11Protocol):
