@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from adapters.anthropic.ingest import MessagesIngest
-from adapters.anthropic.materialize import API_VERSION, materialize
+from adapters.anthropic.materialize import API_VERSION, MessagesWriter, materialize
 from adapters.exchange import Hidden, Report, Request, Tool
 from adapters.http import Timeouts
+from adapters.normalize import Progress
 from adapters.remote import Remote, key_of
 from adapters.spaces import space_of
 from crdt_conv import Message, Target
@@ -49,6 +50,7 @@ class Anthropic(Remote):
         Raises:
             RequestRefused: The address is no URL.
         """
+        self._progress: Progress[MessagesWriter] = Progress()
         is_own = space_of(base_url, is_claude=True) == "anthropic"
         key = key_of(api_key, *(("ANTHROPIC_API_KEY",) if is_own else ()))
         headers = {"anthropic-version": API_VERSION} | ({"x-api-key": key} if key else {})
@@ -60,7 +62,7 @@ class Anthropic(Remote):
         self, log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden
     ) -> tuple[Request, Report]:
         """Turn a log into a request; see ``materialize.materialize``."""
-        return materialize(log, target, tools, hidden, place=self.place(target))
+        return materialize(log, target, tools, hidden, place=self.place(target), progress=self._progress)
 
     def ingest(self, request: Request) -> MessagesIngest:
         """Begin to read the answer to a request."""

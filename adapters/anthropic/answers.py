@@ -37,15 +37,22 @@ _NAME = re.compile(r"[^a-zA-Z0-9_-]")
 class Answers:
     """Writes answers; tells what went along and what was left out."""
 
-    def __init__(self, place: Place, hidden: Hidden, left_out: list[Note], sent: list[SentField]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        hidden: Hidden,
+        left_out: list[Note],
+        sent: list[SentField],
+        dropped: set[str],
+    ) -> None:
         self._place = place
         self._hidden = hidden
         self._left_out = left_out
         self._sent = sent
-        self.dropped: set[str] = set()
+        self.dropped = dropped
         """Ids of calls that are not sent, and whose results must not be either."""
 
-    def content_of(self, turn: Turn, prefix: str) -> list[dict[str, Any]]:
+    def content_of(self, turn: Turn, prefix: str | None) -> list[dict[str, Any]]:
         """
         Return an answer's blocks; none, if nothing of it can be sent.
 
@@ -68,7 +75,7 @@ class Answers:
         ]
         return self._sound(turn, written)
 
-    def _valid(self, turn: Turn, prefix: str) -> dict[str, dict[str, HiddenField]]:
+    def _valid(self, turn: Turn, prefix: str | None) -> dict[str, dict[str, HiddenField]]:
         """Return the fields that may go along, by part and kind."""
         assert turn.message is not None
         valid: dict[str, dict[str, HiddenField]] = {}
@@ -152,7 +159,9 @@ def _without_waiting(blocks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _whole(field: HiddenField | None) -> dict[str, Any] | None:
     whole = json.loads(str(field.data)) if field is not None and is_json(field.data) else None
-    return whole if isinstance(whole, dict) and isinstance(whole.get("type", ""), str) else None
+    if not isinstance(whole, dict) or not isinstance(whole.get("type", ""), str):
+        return None
+    return {key: value for key, value in whole.items() if key != "cache_control"}
 
 
 def _input(arguments: str) -> dict[str, Any]:

@@ -18,7 +18,9 @@ _POINT: Final = {"type": "ephemeral"}
 
 def with_points(body: Mapping[str, Any], wanted: int) -> tuple[dict[str, Any], int]:
     """Return a body with cache points, and how many were put; ``wanted`` is the most of them."""
-    taken = sum(1 for _ in _markers(body))
+    # In messages there are none but ours: blocks are written without.
+    taken = sum(1 for _ in _markers(body.get("tools")))
+    taken += body.get("cache_control") is not None
     marked = dict(body)
     put = 0
     for place in ("system", "messages before", "messages"):

@@ -9,19 +9,21 @@ the digest of the request before it is the one that it was made from.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from functools import partial
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from adapters.anthropic.answers import CONTAINER, REDACTED, THINKING, Answers, safe_id, safe_name
 from adapters.anthropic.blocks import Blocks
 from adapters.anthropic.cache import with_points
-from adapters.anthropic.models import max_tokens_of, takes_system_anywhere
+from adapters.anthropic.models import binds_prefix, max_tokens_of, takes_system_anywhere
 from adapters.exchange import Hidden, Note, Report, Request, SentField, Tool
-from adapters.normalize import Turn, Turns, normalize, with_offered
+from adapters.normalize import Head, Progress, Turn, is_waiting, with_offered
 from adapters.prefix import Chain, salt_of
 from adapters.remote import params_of
 from adapters.spaces import Place, may_go, sent_field
-from crdt_conv import Message, Target
+from crdt_conv import HiddenField, Message, Target
 
 VERSION: Final = "anthropic/1"
 PATH: Final = "/v1/messages"
@@ -35,7 +37,13 @@ CACHE_POINTS: Final = 3
 
 
 def materialize(
-    log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden, *, place: Place
+    log: Sequence[Message],
+    target: Target,
+    tools: Sequence[Tool],
+    hidden: Hidden,
+    *,
+    place: Place,
+    progress: Progress[MessagesWriter] | None = None,
 ) -> tuple[Request, Report]:
     """
     Return the request that asks for the next answer, and what became of the log.
@@ -43,21 +51,18 @@ def materialize(
     Raises:
         NothingToAnswer: The log does not end with something to answer.
     """
-    turns = normalize(log)
+    writer, turns = (progress or Progress()).follow(
+        log,
+        (place, hidden.refused, list(tools)),
+        hidden,
+        lambda head: MessagesWriter(place, hidden, tools, head),
+    )
     turns.check_answerable(is_pause_answerable=True)
-    offered, notes = with_offered(turns.tools, tuple(tools))
-    definitions, foreign = _tools(offered)
-    lead = JOINT.join(turn.text for turn in turns.lead if turn.text)
-    head = {
-        **({"system": [{"type": "text", "text": lead}]} if lead else {}),
-        **({"tools": definitions} if definitions else {}),
-    }
-    writer = _Writer(place, hidden, Chain(head))
-    messages = writer.messages(turns)
+    messages = writer.messages
     params, refused = params_of(target, kept_back=KEPT_BACK)
     params, repairs = _params(params, messages, place)
-    container = writer.container(log)
-    body = {"model": place.model, **head, "messages": messages, **params, "stream": True}
+    container = writer.container()
+    body = {"model": place.model, **writer.head, "messages": messages, **params, "stream": True}
     body = {**container, **body}
     wanted = target.params.get("cache_points", CACHE_POINTS)
     body, points = with_points(body, wanted if isinstance(wanted, int) else CACHE_POINTS)
@@ -65,56 +70,85 @@ def materialize(
     report = Report(
         VERSION,
         turns.sent,
-        (*turns.left_out, *notes, *writer.left_out, *foreign, *own),
+        (*turns.left_out, *writer.left_out, *own),
         (*turns.repairs, *repairs),
         tuple(writer.sent),
         {**({"cache_points": points} if points else {}), **container},
     )
     headers = _headers(target, params)
-    return Request(PATH, body, headers=headers, prefix=writer.prefix, salt=salt_of(log)), report
+    return Request(PATH, body, headers=headers, prefix=writer.prefix, salt=partial(salt_of, log)), report
 
 
-class _Writer:
+class MessagesWriter:
     """Writes the messages of one request, and keeps the digest of what is written."""
 
-    def __init__(self, place: Place, hidden: Hidden, chain: Chain) -> None:
-        self.left_out: list[Note] = []
+    def __init__(self, place: Place, hidden: Hidden, tools: Sequence[Tool], head: Head) -> None:
+        offered, notes = with_offered(head.tools, tuple(tools))
+        definitions, foreign = _tools(offered)
+        lead = JOINT.join(turn.text for turn in head.lead if turn.text)
+        self.head = {
+            **({"system": [{"type": "text", "text": lead}]} if lead else {}),
+            **({"tools": definitions} if definitions else {}),
+        }
+        self.messages: list[dict[str, Any]] = []
+        self.left_out: list[Note] = [*notes, *foreign]
         self.sent: list[SentField] = []
+        self.is_whole = True
         self._place = place
+        # Of other models nothing is bound to what stands before it.
+        self._chain = Chain(self.head) if binds_prefix(place.model) else None
+        self._container: tuple[Message, HiddenField] | None = None
+        self._dropped: set[str] = set()
+        self.use(hidden)
+
+    def use(self, hidden: Hidden) -> None:
+        """Ask these for hidden fields and blobs from here on."""
         self._hidden = hidden
-        self._chain = chain
-        self._blocks = Blocks(place, hidden, self.left_out)
-        self._answers = Answers(place, hidden, self.left_out, self.sent)
+        self._blocks = Blocks(self._place, hidden, self.left_out)
+        self._answers = Answers(self._place, hidden, self.left_out, self.sent, self._dropped)
+
+    def fork(self) -> Self:
+        """Return a writer that goes on from here."""
+        forked = copy(self)
+        forked.detach()
+        return forked
+
+    def detach(self) -> None:
+        """Go on with lists of its own."""
+        self.messages, self.left_out, self.sent = [*self.messages], [*self.left_out], [*self.sent]
+        self._chain, self._dropped = copy(self._chain), set(self._dropped)
+        self.use(self._hidden)
 
     @property
-    def prefix(self) -> str:
-        """The digest of all that is written."""
-        return self._chain.value
+    def prefix(self) -> str | None:
+        """The digest of all that is written, for models that bind to it."""
+        return self._chain.value if self._chain is not None else None
 
-    def messages(self, turns: Turns) -> list[dict[str, Any]]:
-        """Return all messages."""
-        talk, written = turns.talk, []
-        for at, turn in enumerate(talk):
-            after = talk[at + 1].role if at + 1 < len(talk) else "assistant"
-            before = talk[at - 1].role if at else ""
-            message = self._message(turn, before, after)
-            if message is not None:
-                written.append(message)
+    def add(self, turn: Turn, before: str, after: str) -> None:
+        """Write a turn between two others."""
+        message = self._message(turn, before, after or "assistant")
+        self.is_whole = self.is_whole and not is_waiting(turn, self._hidden)
+        if message is not None:
+            self.messages.append(message)
+            if self._chain is not None:
                 self._chain.add(message, _sources(turn))
-        return written
+        if turn.message is not None and turn.message.hidden_count:
+            for field in self._hidden.of_message(turn.message):
+                if field.kind == CONTAINER:
+                    self._container = turn.message, field
 
     def _message(self, turn: Turn, before: str, after: str) -> dict[str, Any] | None:
         if turn.role == "system":
             is_own = before in ("user", "tool") and after == "assistant"
             return self._system(turn, is_own=is_own and takes_system_anywhere(self._place.model))
         if turn.role == "assistant":
-            content = self._answers.content_of(turn, self._chain.value)
+            content = self._answers.content_of(turn, self.prefix)
             return {"role": "assistant", "content": content} if content else None
         if turn.role == "tool":
             results = [
                 self._blocks.of_result(result, safe_id(result.call_id))
                 for result in turn.results
-                if result.call_id not in self._answers.dropped
+                if result.call_id not in self._dropped
             ]
             return {"role": "user", "content": results} if results else None
         blocks = [self._blocks.of(block) for block in turn.blocks]
@@ -126,14 +160,15 @@ class _Writer:
         text = f"<system_message>\n{turn.text}\n</system_message>"
         return {"role": "user", "content": [{"type": "text", "text": text}]} if turn.text else None
 
-    def container(self, log: Sequence[Message]) -> dict[str, Any]:
-        """Return the newest container that the provider still holds for this log."""
-        for message in reversed(log):
-            for field in self._hidden.of_message(message):
-                if field.kind == CONTAINER and may_go(field, message, self._place, self._hidden):
-                    self.sent.append(sent_field(message.id, field))
-                    return {"container": field.data}
-        return {}
+    def container(self) -> dict[str, Any]:
+        """Return the newest container, if the provider still holds it."""
+        if self._container is None:
+            return {}
+        message, field = self._container
+        if not may_go(field, message, self._place, self._hidden):
+            return {}
+        self.sent.append(sent_field(message.id, field))
+        return {"container": field.data}
 
 
 def _sources(turn: Turn) -> list[Message]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
@@ -28,7 +28,8 @@ class Request:
     ``path`` stands behind the adapter's base URL; ``headers`` are none that hold a
     key. ``prefix`` is the digest of the conversation as it is sent, to which hidden
     fields of the answer are bound (``adapters.prefix``). ``salt`` keeps anybody from
-    testing guesses at a redacted text with the digest that stays on record.
+    testing guesses at a redacted text with the digest that stays on record; it may be a function,
+    since few requests of a long log are asked for it.
     """
 
     path: str
@@ -36,7 +37,7 @@ class Request:
     method: str = "POST"
     headers: Mapping[str, str] = field(default_factory=dict)
     prefix: str | None = None
-    salt: bytes = b""
+    salt: bytes | Callable[[], bytes] = b""
 
     @property
     def content(self) -> bytes:
@@ -46,7 +47,8 @@ class Request:
     @property
     def digest(self) -> str:
         """SHA-256 of the salt and the body's bytes, in hex."""
-        return hashlib.sha256(self.salt + self.content).hexdigest()
+        salt = self.salt if isinstance(self.salt, bytes) else self.salt()
+        return hashlib.sha256(salt + self.content).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

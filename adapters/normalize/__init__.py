@@ -6,17 +6,21 @@ changes nothing of what was answered before, so that prefixes of requests stay e
 Every change is told in words.
 """
 
-from adapters.normalize.media import not_sent
+from adapters.normalize.media import is_waiting, not_sent
 from adapters.normalize.normalizer import Normalizer, normalize
 from adapters.normalize.offer import with_offered
+from adapters.normalize.progress import Head, Progress
 from adapters.normalize.turns import Block, Result, Turn, Turns, joined
 
 __all__ = [
     "Block",
+    "Head",
     "Normalizer",
+    "Progress",
     "Result",
     "Turn",
     "Turns",
+    "is_waiting",
     "joined",
     "normalize",
     "not_sent",

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from adapters.exchange import Hidden
+from adapters.normalize.turns import Turn
 from crdt_conv import Part
+from crdt_conv.hidden import SERVER
+
+
+def is_waiting(turn: Turn, hidden: Hidden) -> bool:
+    """Whether a turn will be written otherwise by and by: bytes are to come, or a hidden field expires."""
+    blocks = (*turn.blocks, *(block for result in turn.results for block in result.blocks))
+    names = (block.part.content.get("sha256") for block in blocks if block.type == "media")
+    if any(isinstance(sha256, str) and hidden.blob(sha256) is None for sha256 in names):
+        return True
+    # Names of server-held state are asked about each time.
+    fields = hidden.of_message(turn.message) if turn.message is not None else ()
+    return any(field.expires is not None and field.binding != SERVER for field in fields)
 
 
 def not_sent(part: Part) -> str:

@@ -43,6 +43,8 @@ class Normalizer:
     def __init__(self) -> None:
         self._seen: dict[str, Message] = {}
         self._offer = Offer()
+        self.beginning = 0
+        """Grows whenever a summary makes all turns new."""
         self._begin()
 
     def _begin(self) -> None:
@@ -55,6 +57,7 @@ class Normalizer:
         self._left_out: list[Note] = []
         self._repairs: list[Note] = []
         self._has_talk = False
+        self._sent = 0
 
     def turns(self) -> Turns:
         """Return the log so far."""
@@ -64,6 +67,7 @@ class Normalizer:
             self._offer.tools,
             (*self._left_out, *self._offer.left_out),
             (*self._repairs, *repairs),
+            self._sent + len({r.message.id for r in self._results.values() if r.message is not None}),
         )
 
     def add(self, message: Message) -> None:
@@ -151,6 +155,7 @@ class Normalizer:
         rest = [seen for seen in kept if seen.role == "system" or seen.id not in covered]
         count = len(kept) - len(rest)
         self._begin()
+        self.beginning += 1
         self._seen, self._offer = {}, Offer()
         for seen in (seen for seen in rest if seen.role == "system" and seen.id in covered):
             self.add(seen)
@@ -207,6 +212,7 @@ class Normalizer:
 
     def _push(self, turn: Turn) -> None:
         self._has_talk = self._has_talk or turn.role != "system"
+        self._sent += turn.message is not None
         (self._held if self._open else self._done).append(turn)
 
     def _closing(self) -> tuple[list[Turn], list[Note]]:
@@ -227,6 +233,7 @@ class Normalizer:
     def _close(self) -> None:
         """End the open calls: an answer comes behind them."""
         closing, repairs = self._closing()
+        self._sent += len({r.message.id for r in self._results.values() if r.message is not None})
         self._done += [*closing, *self._held]
         self._repairs += repairs
         self._open, self._results, self._held = [], {}, []

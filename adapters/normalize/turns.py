@@ -112,6 +112,8 @@ class Turns:
     tools: tuple[Tool, ...] = ()
     left_out: tuple[Note, ...] = ()
     repairs: tuple[Note, ...] = ()
+    sent: int = 0
+    """How many messages of the log are in it."""
 
     @property
     def lead(self) -> tuple[Turn, ...]:
@@ -125,12 +127,6 @@ class Turns:
 
     def _begin(self) -> int:
         return next((at for at, turn in enumerate(self.turns) if turn.role != "system"), len(self.turns))
-
-    @property
-    def sent(self) -> int:
-        """How many messages of the log are in it."""
-        results = {r.message.id for turn in self.turns for r in turn.results if r.message is not None}
-        return len(results) + sum(turn.message is not None for turn in self.turns)
 
     def check_answerable(self, *, is_pause_answerable: bool = False) -> None:
         """

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from adapters.exchange import Hidden, Report, Request, Tool
 from adapters.http import Timeouts
+from adapters.normalize import Progress
 from adapters.openai_chat.dialects import Dialect, dialect_of
 from adapters.openai_chat.ingest import ChatIngest
-from adapters.openai_chat.materialize import materialize
+from adapters.openai_chat.materialize import ChatWriter, materialize
 from adapters.remote import Remote, key_of
 from crdt_conv import Message, Target
 
@@ -70,6 +71,7 @@ class OpenAIChat(Remote):
             RequestRefused: The address is no URL.
             KeyError: No dialect has this name.
         """
+        self._progress: Progress[ChatWriter] = Progress()
         self.dialect: Dialect = dialect_of(base_url, dialect)
         by_address = dialect_of(base_url).provider
         key = key_of(api_key, *_KEYS.get(by_address, ()))
@@ -91,7 +93,15 @@ class OpenAIChat(Remote):
         self, log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden
     ) -> tuple[Request, Report]:
         """Turn a log into a request; see ``materialize.materialize``."""
-        return materialize(log, target, tools, hidden, place=self.place(target), dialect=self.dialect)
+        return materialize(
+            log,
+            target,
+            tools,
+            hidden,
+            place=self.place(target),
+            dialect=self.dialect,
+            progress=self._progress,
+        )
 
     def ingest(self, request: Request) -> ChatIngest:
         """Begin to read the answer to a request."""

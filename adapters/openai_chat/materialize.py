@@ -12,11 +12,13 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Self
 
 from adapters.exchange import Hidden, Note, Report, Request, SentField, Tool
-from adapters.normalize import Result, Turn, normalize, with_offered
+from adapters.normalize import Head, Progress, Result, Turn, is_waiting, with_offered
 from adapters.openai_chat.dialects import Dialect
 from adapters.openai_chat.parts import part_of
 from adapters.prefix import salt_of
@@ -45,6 +47,7 @@ def materialize(
     *,
     place: Place,
     dialect: Dialect,
+    progress: Progress[ChatWriter] | None = None,
 ) -> tuple[Request, Report]:
     """
     Return the request that asks for the next answer, and what became of the log.
@@ -52,18 +55,20 @@ def materialize(
     Raises:
         NothingToAnswer: The log does not end with something to answer.
     """
-    turns = normalize(log)
+    upstream = _upstream(log, place, hidden) if dialect.pins_upstream else None
+    key = (place, dialect, hidden.refused, upstream)
+    writer, turns = (progress or Progress()).follow(
+        log, key, hidden, lambda head: ChatWriter(dialect, place, hidden, upstream, head)
+    )
     turns.check_answerable()
     offered, notes = with_offered(turns.tools, tuple(tools))
-    writer = _Writer(dialect, place, hidden, turns.turns)
-    messages = writer.messages(turns.lead, turns.talk)
     params, refused = params_of(target, kept_back=frozenset({"n"}))
     if dialect.max_tokens not in params and "max_tokens" in params:
         params[dialect.max_tokens] = params.pop("max_tokens")
     functions, foreign = _tools(offered, dialect)
     body: dict[str, Any] = {
         "model": place.model,
-        "messages": messages,
+        "messages": writer.messages,
         **({"tools": functions} if functions else {}),
         "stream": True,
         **({"stream_options": {"include_usage": True}} if dialect.has_usage_option else {}),
@@ -72,27 +77,42 @@ def materialize(
     }
     left_out = (*turns.left_out, *notes, *writer.left_out, *foreign, *refused)
     report = Report(VERSION, turns.sent, left_out, turns.repairs, tuple(writer.sent))
-    return Request(PATH, body, salt=salt_of(log)), report
+    return Request(PATH, body, salt=partial(salt_of, log)), report
 
 
-class _Writer:
+class ChatWriter:
     """Writes the messages of one request."""
 
-    def __init__(self, dialect: Dialect, place: Place, hidden: Hidden, turns: Sequence[Turn]) -> None:
+    def __init__(
+        self, dialect: Dialect, place: Place, hidden: Hidden, upstream: str | None, head: Head
+    ) -> None:
         self._dialect = dialect
         self._hidden = hidden
-        self._upstream = _upstream(turns, place, hidden) if dialect.pins_upstream else None
-        self._place = replace(place, space=self._upstream) if self._upstream else place
+        self._upstream = upstream
+        self._place = replace(place, space=upstream) if upstream else place
+        first = JOINT.join(turn.text for turn in head.lead if turn.text)
+        self.messages: list[dict[str, Any]] = (
+            [{"role": dialect.system_role, "content": first}] if first else []
+        )
         self.left_out: list[Note] = []
         self.sent: list[SentField] = []
+        self.is_whole = True
 
-    def messages(self, lead: Sequence[Turn], talk: Sequence[Turn]) -> list[dict[str, Any]]:
-        """Return all messages."""
-        first = JOINT.join(turn.text for turn in lead if turn.text)
-        written = [{"role": self._dialect.system_role, "content": first}] if first else []
-        for turn in talk:
-            written += getattr(self, f"_{turn.role}")(turn)
-        return written
+    def use(self, hidden: Hidden) -> None:
+        """Ask these for hidden fields and blobs from here on."""
+        self._hidden = hidden
+
+    def fork(self) -> Self:
+        """Return a writer that goes on from here."""
+        forked = copy(self)
+        forked.messages, forked.left_out, forked.sent = [*self.messages], [*self.left_out], [*self.sent]
+        return forked
+
+    def add(self, turn: Turn, before: str, after: str) -> None:
+        """Write a turn; what stands beside it makes no difference."""
+        del before, after
+        self.messages += getattr(self, f"_{turn.role}")(turn)
+        self.is_whole = self.is_whole and not is_waiting(turn, self._hidden)
 
     def pin(self, *, is_open: bool) -> dict[str, Any]:
         """Return what keeps a router at the upstream that can read its own reasoning."""
@@ -218,13 +238,12 @@ def _put_reasoning(message: dict[str, Any], key: str, text: str) -> None:
         message[key] = text
 
 
-def _upstream(turns: Sequence[Turn], place: Place, hidden: Hidden) -> str | None:
+def _upstream(log: Sequence[Message], place: Place, hidden: Hidden) -> str | None:
     """Return the key space of the last answer that this router and model sealed anything in."""
-    for turn in reversed(turns):
-        if turn.message is not None and turn.role == "assistant":
-            for field in hidden.of_message(turn.message):
-                if field.space.startswith(f"{place.space}/") and field.model == place.model:
-                    return field.space
+    for message in reversed(log):
+        for field in hidden.of_message(message):
+            if field.space.startswith(f"{place.space}/") and field.model == place.model:
+                return field.space
     return None
 
 

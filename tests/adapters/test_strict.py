@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -87,11 +87,16 @@ def _fields(part: Part, adapter: Adapter) -> list[HiddenField]:
     return [replace(made, at=part.id)] if made is not None and not (is_bound and part.text == "own") else []
 
 
+KNOWN: dict[str, Message] = {}
+"""One object for equal messages, as a conversation has them."""
+
+
 def made(
     entries: Sequence[Message], adapter: Adapter, params: Mapping[str, Any]
 ) -> tuple[Request, Report] | None:
     """Return the request for a log, if it can be answered."""
     messages, hidden = sealed(entries, adapter)
+    messages = [KNOWN.setdefault(repr(message), message) for message in messages]
     try:
         return adapter.materialize(messages, Target(adapter.name, params=params), TOOLS, hidden)
     except NothingToAnswer:
@@ -132,3 +137,23 @@ def test_requests_grow_at_their_end(
 def _unmarked(request: Request) -> list[Any]:
     messages: list[Any] = without_markers(json.loads(request.content)["messages"])
     return messages
+
+
+# Summaries begin everything anew; and tools change.
+TURNING = st.sampled_from(["user:summary=z", "system:tools=ab", "system:tools=c", "system:s"])
+GROWING = st.lists(st.one_of(WORDS, WORDS, ANSWERS, TURNING), max_size=14)
+MAKES = [lambda: chat("openai"), lambda: chat("mistral"), lambda: claude(MessagesServer.bound)]
+
+
+@pytest.mark.parametrize("make", MAKES)
+@given(entries=GROWING.map(lambda words: log(" ".join(words))))
+def test_going_on_is_the_same_as_beginning_anew(
+    make: Callable[[], Adapter], entries: Sequence[Message]
+) -> None:
+    """An adapter that has seen the log grow makes the request, and the report, of one that has not."""
+    seasoned = make()
+    for length in range(len(entries) + 1):
+        grown, anew = (made(entries[:length], adapter, {}) for adapter in (seasoned, make()))
+        assert (grown is None) is (anew is None)
+        if grown is not None and anew is not None:
+            assert (grown[0].content, grown[0].prefix, grown[1]) == (anew[0].content, anew[0].prefix, anew[1])

@@ -1,0 +1,127 @@
+"""
+Going on where the last request ended: a log that grew by a message costs what that message costs.
+
+Turns up to the last answer never change while the log goes on (``Normalizer``), so what an adapter
+has written for them is kept, and each request adds what comes behind to a fork of it. Kept is what
+was made of the same messages, for the same key (place, tools, system prompt), with
+nothing missing; anything else is made anew. So the result is the same as without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from adapters.exchange import Hidden, Tool
+from adapters.normalize.normalizer import Normalizer
+from adapters.normalize.turns import Turn, Turns
+from crdt_conv import Message
+
+KEPT = 4
+"""So many logs are kept: the branches that are written on now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What stands before all talk: system turns, and the tools in force."""
+
+    lead: tuple[Turn, ...]
+    tools: tuple[Tool, ...]
+
+
+class Writer(Protocol):
+    """What an adapter writes, turn by turn."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was missing that may come yet, the bytes of a file say."""
+
+    def use(self, hidden: Hidden) -> None:
+        """Ask these for hidden fields and blobs from here on."""
+
+    def add(self, turn: Turn, before: str, after: str) -> None:
+        """Write a turn; the roles beside it are named, or empty."""
+
+    def fork(self) -> Self:
+        """Return a writer that goes on from here, and leaves this one as it is."""
+
+
+W = TypeVar("W", bound=Writer)
+
+
+@dataclass(slots=True)
+class _Kept(Generic[W]):
+    """What was made of a log."""
+
+    key: Any
+    log: list[Message]
+    normalizer: Normalizer
+    head: Head
+    beginning: int
+    written: int
+    writer: W
+
+
+class Progress(Generic[W]):
+    """What an adapter remembers of the logs that it made requests of."""
+
+    def __init__(self) -> None:
+        self._kept: list[_Kept[W]] = []
+
+    def follow(
+        self, log: Sequence[Message], key: Any, hidden: Hidden, make: Callable[[Head], W]
+    ) -> tuple[W, Turns]:
+        """
+        Return a writer that has written a whole log, and its turns.
+
+        Args:
+            log: The log.
+            key: What else decides what is written; compared by ``==``.
+            hidden: The log's hidden fields and blobs.
+            make: Makes a writer that has written nothing.
+        """
+        log = list(log)
+        kept = self._find(log, key)
+        normalizer = kept.normalizer if kept is not None else Normalizer()
+        for message in log[len(kept.log) if kept is not None else 0 :]:
+            normalizer.add(message)
+        turns = normalizer.turns()
+        head = Head(turns.lead, turns.tools)
+        if kept is None or kept.head != head or kept.beginning != normalizer.beginning:
+            kept = _Kept(key, [], normalizer, head, normalizer.beginning, len(head.lead), make(head))
+        kept.writer.use(hidden)
+        settled = _settled(turns.turns)
+        _write(kept.writer, turns.turns, kept.written, settled)
+        kept.written = max(kept.written, settled)
+        kept.log = log
+        writer = kept.writer.fork()
+        _write(writer, turns.turns, kept.written, len(turns.turns))
+        self._keep(kept)
+        return writer, turns
+
+    def _find(self, log: list[Message], key: Any) -> _Kept[W] | None:
+        """Take out what was made of the longest beginning of a log."""
+        # Messages are the same objects, mostly: comparing two lists of them is quick.
+        fitting = [kept for kept in self._kept if kept.key == key and log[: len(kept.log)] == kept.log]
+        found = max(fitting, key=lambda kept: len(kept.log), default=None)
+        if found is not None:
+            self._kept.remove(found)
+        return found
+
+    def _keep(self, kept: _Kept[W]) -> None:
+        if kept.writer.is_whole:
+            self._kept = [kept, *self._kept][:KEPT]
+
+
+def _settled(turns: Sequence[Turn]) -> int:
+    """Return how many turns, up to the last answer, no message can change any more."""
+    backwards = range(len(turns) - 1, -1, -1)
+    return next((at + 1 for at in backwards if turns[at].role == "assistant"), 0)
+
+
+def _write(writer: Writer, turns: Sequence[Turn], start: int, end: int) -> None:
+    for at in range(start, end):
+        before = turns[at - 1].role if at else ""
+        after = turns[at + 1].role if at + 1 < len(turns) else ""
+        writer.add(turns[at], before, after)
