@@ -39,6 +39,8 @@ from crdt_conv.updates import (
     read_state_vector,
 )
 
+BUNDLED: Final = 512
+"""So many updates are merged to be asked about together."""
 BUNDLED_BYTES: Final = 64 * 1024
 """Updates up to this length are merged to be asked about; merging takes several times their size."""
 
@@ -438,10 +440,13 @@ def _bundles(log: list[bytes]) -> Iterator[bytes]:
     """Yield the updates of a log, the small ones merged: asking each by itself takes longer than loading."""
     yield from (update for update in log if len(update) > BUNDLED_BYTES)
     small = [update for update in log if len(update) <= BUNDLED_BYTES]
-    try:
-        yield merge_updates(small)
-    except MalformedUpdate:
-        yield merge_updates([update for update in small if _is_update(update)])
+    # Not all at once: pycrdt holds the interpreter in each call, and others wait for it.
+    for first in range(0, len(small), BUNDLED):
+        bundle = small[first : first + BUNDLED]
+        try:
+            yield merge_updates(bundle)
+        except MalformedUpdate:
+            yield merge_updates([update for update in bundle if _is_update(update)])
 
 
 def _is_shallow(log: list[bytes]) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,9 @@ LEAST_BYTES: Final = 128 * 1024
 """A log behind a snapshot that is smaller than this is left alone."""
 # As it stands in an update: every text is there as it is, behind its length.
 _SHA256: Final = re.compile(rb"[0-9a-f]{64}")
+_TEXT: Final = re.compile(rb"@([0-9a-f]{64})")
+SLICE: Final = 256 * 1024
+"""So many bytes are searched at a time: others wait for the interpreter meanwhile."""
 SHARE: Final = 1.0
 """How large, against the snapshot, the log behind it gets before it is compacted."""
 
@@ -74,7 +77,9 @@ def compact_log(engine: Engine, conversation: ConversationId) -> Compaction:
         text = reason or "it holds what can be read, but not encoded"
         return Compaction(conversation, before, before, text, is_done=False)
     # With the log goes the last that names a blob which a redacted message referred to.
-    dropped = named_blobs(update for _, update in rows) - named_blobs([snapshot, *left_over])
+    dropped = _referred(update for _, update in rows)
+    if dropped:
+        dropped -= named_blobs([snapshot, *left_over])
     engine.replace(conversation, rows[-1][0], snapshot, kept=kept, dropped=dropped)
     after = engine.size(conversation)
     return Compaction(conversation, before, after, reason, is_done=after.rows == len(kept))
@@ -93,7 +98,18 @@ def erase_key(conversation: ConversationId) -> str:
 
 def named_blobs(updates: Iterable[bytes]) -> set[str]:
     """Return whatever in updates may name a blob, by SHA-256, also in what was deleted since."""
-    return {sha256.decode() for update in updates for sha256 in _SHA256.findall(update)}
+    return {sha256.decode() for some in _slices(updates) for sha256 in _SHA256.findall(some)}
+
+
+def _referred(updates: Iterable[bytes]) -> set[str]:
+    """Return the texts in updates that are SHA-256, which is ten times quicker than whatever may name one."""
+    return {sha256.decode() for some in _slices(updates) for sha256 in _TEXT.findall(some)}
+
+
+def _slices(updates: Iterable[bytes]) -> Iterator[bytes]:
+    for update in updates:
+        # They overlap, so that nothing is cut in each of them.
+        yield from (update[first : first + SLICE + 64] for first in range(0, len(update), SLICE))
 
 
 class Compactor:
