@@ -78,13 +78,23 @@ class Room:
 class Kills:
     """All rounds of one server."""
 
-    def __init__(self, name: str, folder: Path, seed: int) -> None:
+    def __init__(self, name: str, folder: Path, seed: int, *, has_stock: bool = True) -> None:
+        """
+        Begin with nothing.
+
+        Args:
+            name: One of ``SERVERS``.
+            folder: Where it keeps its files.
+            seed: Of the moments in which it is killed.
+            has_stock: Whether stock clients write, too; only to ours.
+        """
         self.tally = Tally()
         self._name = name
         self._folder = folder
         self._random = random.Random(seed)
         self._port = free_port()
         self._is_ours = name == "ours"
+        self._has_stock = has_stock and self._is_ours
         self._rooms: list[Room] = []
         self._stock: list[StockWriters] = []
 
@@ -95,7 +105,7 @@ class Kills:
             with running(self._name, self._folder, port=self._port) as server:
                 await self._come_back(writers)
                 await self._check(server, self._rooms[-ROOMS:], self._stock[-1:])
-                if self._is_ours and number % STOCK_KILLS == 0:
+                if self._has_stock and number % STOCK_KILLS == 0:
                     await self._settle_stock()
                     self._stock.append(StockWriters(self._port, f"stock-{number}"))
                 writers = await self._round(server, number)
@@ -115,13 +125,14 @@ class Kills:
             stock.close()
 
     async def _round(self, server: Running, number: int) -> list[RawClient]:
-        writers, readers = [], []
-        for room in (f"round-{number}-{place}" for place in range(ROOMS)):
+        writers: list[RawClient] = []
+        readers: list[RawClient] = []
+        for name in (f"round-{number}-{place}" for place in range(ROOMS)):
             for is_collab in (False, True) if self._is_ours else (server.is_hocuspocus,):
-                names = [f"{room}-{'collab' if is_collab else 'solo'}-{place}" for place in range(2)]
-                writers += [RawClient(server, room, name, is_collab) for name in names]
-                readers.append(RawClient(server, room, "", is_collab))
-            self._rooms.append(Room(room, set(), set()))
+                own = [f"{name}-{'collab' if is_collab else 'solo'}-{place}" for place in range(2)]
+                writers += [RawClient(server, name, marks, is_collab) for marks in own]
+                readers.append(RawClient(server, name, "", is_collab))
+            self._rooms.append(Room(name, set(), set()))
         await asyncio.gather(*[client.connect() for client in (*writers, *readers)])
         async with AsyncExitStack() as stack:
             for writer in writers:

@@ -10,7 +10,8 @@ from typing import Any
 
 from tests.e2e.programs import StockClient, node_is_missing
 
-DIALECTS = ("y-websocket", "hocuspocus-4", "hocuspocus-3")
+# Version 3 of Hocuspocus' provider is left out: in Node it ends when an attempt to connect is cut off.
+DIALECTS = ("y-websocket", "hocuspocus-4")
 TOKEN = "bench"
 AT_ONCE = 5
 """So many messages are written between two questions whether all is saved."""
@@ -84,8 +85,9 @@ class StockWriters:
         for thread in self._busy.values():
             thread.join(60)
         for dialect, client in self._clients.items():
+            written = list(self._written[dialect])
             client.do("settled")
-            self._acknowledged |= set(self._written[dialect])
+            self._acknowledged |= set(written)
 
     def close(self) -> None:
         """End the clients."""

@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from bench.sync.kills import Kills
 from crdt_conv import Store
 from syncd.client import SyncClient
 from tests.e2e.programs import TOKEN, daemon
@@ -68,3 +69,12 @@ async def test_what_was_not_acknowledged_goes_out_again(tmp_path: Path) -> None:
                         await anyio.sleep(0.05)
     with Store(tmp_path / "daemon.db") as store:
         assert store.open("c").log() == conversation.log()
+
+
+async def test_kills_under_load_lose_nothing(tmp_path: Path) -> None:
+    """Raw clients of both dialects write as fast as they are answered; the long form is ``make kills``."""
+    kills = Kills("ours", tmp_path, seed=1, has_stock=False)
+    tally = await kills.run(2)
+    assert tally.is_clean, tally
+    assert tally.acknowledged > 0
+    assert tally.delivered > 0
