@@ -102,6 +102,7 @@ class Room:
     def enter(self, member: Member) -> None:
         """Let a member in."""
         self._members[member] = None
+        self._presence.join(member)
 
     def welcome(self, member: Member) -> None:
         """Ask a member for what it has, and tell it who is here."""

@@ -15,7 +15,10 @@ who has left is remembered as gone until 30 s after the last word: else a copy t
 was still on its way would bring it back.
 
 Who comes back after a break says its old clock, which others, who saw it leave, pass
-over. It is told that it is gone; y-protocols answers that with a newer clock at once.
+over. Who connected after it had left can't have the old state from anybody here, so that
+is the client itself: it is back, at a newer clock, which it takes over when it is told.
+Anybody else who says an old clock is told that the client is gone; y-protocols answers
+that with a newer one, if it was about itself.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ class _Presence:
     state: str
     seen_s: float
     origin: object
+    gone_at: int = 0
 
     @property
     def is_gone(self) -> bool:
@@ -56,9 +60,16 @@ class AwarenessStates:
 
     def __init__(self) -> None:
         self._known: dict[int, _Presence] = {}
+        self._joined: dict[object, int] = {}
+        self._joins = 0
 
     def __bool__(self) -> bool:
         return any(not presence.is_gone for presence in self._known.values())
+
+    def join(self, origin: object) -> None:
+        """Know a new connection, so that what it says of those who left before is its own word."""
+        self._joins += 1
+        self._joined[origin] = self._joins
 
     def apply(self, payload: bytes, now_s: float, origin: object) -> set[int]:
         """
@@ -80,8 +91,11 @@ class AwarenessStates:
         entries = decode_awareness(payload)
         taken: dict[int, _Presence] = {}
         for client, clock, state in entries:
-            if _is_news(taken.get(client) or self._known.get(client), clock, state):
-                taken[client] = _Presence(clock, _checked(state), now_s, origin)
+            known = taken.get(client) or self._known.get(client)
+            if _is_news(known, clock, state):
+                taken[client] = _Presence(clock, _checked(state), now_s, origin, self._joins)
+            elif known is not None and state != GONE and self._is_back(known, origin):
+                taken[client] = _Presence(known.clock + 1, _checked(state), now_s, origin)
         if taken:
             self._check_room_for(taken, origin)
         back = {client for client, _, state in entries if state != GONE and self._has_left(client)}
@@ -97,11 +111,13 @@ class AwarenessStates:
 
     def remove(self, origin: object) -> bytes | None:
         """Drop whom a connection announced; returns what to tell the others, if anything."""
+        self._joined.pop(origin, None)
         leaving = {client: known for client, known in self._known.items() if known.origin is origin}
         for client, known in leaving.items():
             # Without the connection: what remembers the client must not keep it alive.
             clock = known.clock if known.is_gone else known.clock + 1
-            self._known[client] = _Presence(clock, GONE, known.seen_s, None)
+            at = known.gone_at if known.is_gone else self._joins
+            self._known[client] = _Presence(clock, GONE, known.seen_s, None, at)
         return _farewell(leaving)
 
     def expire(self, now_s: float) -> bytes | None:
@@ -110,6 +126,9 @@ class AwarenessStates:
         for client in silent:
             del self._known[client]
         return _farewell(silent)
+
+    def _is_back(self, known: _Presence, origin: object) -> bool:
+        return known.is_gone and known.gone_at < self._joined.get(origin, 0) and known.clock < MAX_CLOCK
 
     def _has_left(self, client: int) -> bool:
         known = self._known.get(client)

@@ -105,6 +105,7 @@ def test_pages_of_an_allowed_origin_work_together(browser: Browser, server: Daem
     pages[1].offline(cut=False)
     for page in pages:
         page.until(synced=True, length=len("ab together") - 1)
+    pages[0].until(here=["ann", "bob"])
     assert pages[0].call("state")["text"] == pages[1].call("state")["text"]
     if dialect == "hocuspocus":
         pages[1].until(saved=True)

@@ -148,6 +148,21 @@ def test_presence_is_seen_and_ends(connect: Connect) -> None:
     browsers[0].do("absent", clients=1)
 
 
+def test_who_comes_back_is_seen_again(connect: Connect) -> None:
+    """The others saw it leave at a later clock than its own, each time."""
+    room = new_id()
+    stays, leaves = connect(room), connect(room)
+    for client in (stays, leaves):
+        client.do("wait", messages=0)
+        client.do("present", state={"name": "ann"})
+    stays.do("presences", clients=2)
+    for _ in range(2):
+        leaves.do("disconnect")
+        stays.do("absent", clients=1)
+        leaves.do("connect")
+        stays.do("presences", clients=2)
+
+
 def test_a_wrong_token_is_told(connect: Connect, dialect: str) -> None:
     """Who shows a wrong token hears so for good, and does not come back for ever."""
     client = connect(new_id(), token="wrong")

@@ -9,7 +9,8 @@ import pytest
 from crdt_conv import Store
 from crdt_conv.updates import merge_updates
 from syncd.auth import Grant, Right
-from syncd.protocol.frames import SyncStep1, SyncStep2, Update, encode_frame
+from syncd.protocol.awareness import encode_awareness
+from syncd.protocol.frames import Awareness, SyncStep1, SyncStep2, Update, encode_frame
 from syncd.protocol.hocuspocus.codec import Authenticated, PermissionDenied, Sync, SyncStatus, Token
 from tests.syncd.fakes import Collab, FakeGate, Solo, running, settled
 from tests.syncd.test_rooms import updates
@@ -124,3 +125,17 @@ async def test_a_socket_stays_while_a_document_is_being_asked_for() -> None:
         client.reader._members["a"].expel(4401, "revoked")
         assert Authenticated(is_read_only=False) in await client.open("b")
         assert client.wire.closed is None
+
+
+async def test_who_comes_back_is_seen_by_those_who_stayed() -> None:
+    """It says its old clock on a new connection, and everybody is told a newer one."""
+    async with running(Store(":memory:")) as hub:
+        stays, leaves = Solo(hub), Solo(hub)
+        here = encode_frame(Awareness(encode_awareness([(7, 1, "{}")])))
+        leaves.reader.receive(here)
+        leaves.member.room.leave(leaves.member)
+        again = Solo(hub)
+        stays.take()
+        again.reader.receive(here)
+        await anyio.sleep(hub.limits.presence_s * 2)
+        assert stays.take() == [Awareness(encode_awareness([(7, 3, "{}")]))]

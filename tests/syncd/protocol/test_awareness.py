@@ -144,6 +144,17 @@ def test_who_comes_back_hears_that_it_was_gone() -> None:
     assert told(states.remove("again")) == [(7, 4, GONE)]
 
 
+def test_only_who_connects_behind_an_end_brings_back() -> None:
+    """It is the client itself, and goes on one clock later; who was here may hold an old copy."""
+    states = table((7, 1, HERE))
+    states.join("was here")
+    states.remove("a")
+    states.join("again")
+    assert told(states.encode(states.apply(word((7, 1, HERE)), 1.0, "was here"))) == [(7, 2, GONE)]
+    assert told(states.encode(states.apply(word((7, 1, HERE)), 1.0, "again"))) == [(7, 3, HERE)]
+    assert told(states.remove("again")) == [(7, 4, GONE)]
+
+
 def test_who_has_left_is_forgotten_in_the_end() -> None:
     """Memory follows who is here."""
     states = table((7, 1, HERE))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +48,15 @@ class Stock:
         self.states = {self.client: "{}"}
 
 
+class Quiet(Stock):
+    """One by the rules of Hocuspocus' provider 4.8: what it learns from the server it keeps to itself."""
+
+    def hear(self, payload: bytes) -> list[int]:
+        """Take in what the server says, its own end too."""
+        super().hear(payload)
+        return []
+
+
 class Socket:
     """What is on its way between one client and the room."""
 
@@ -58,10 +69,10 @@ class Socket:
 class Presence:
     """A room, its clients, and a network between them."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Sequence[type[Stock]] = (Stock,) * PEERS) -> None:
         self.now_s = 0.0
         self.table = AwarenessStates()
-        self.peers = [Stock(client) for client in range(1, PEERS + 1)]
+        self.peers = [kind(client) for client, kind in enumerate(kinds, 1)]
         self.sockets: dict[int, Socket] = {}
         self.members: list[Socket] = []
 
@@ -70,6 +81,7 @@ class Presence:
         self.cut(who)
         socket = self.sockets[who] = Socket(self.peers[who])
         self.members.append(socket)
+        self.table.join(socket)
         if self.table:
             socket.down.append(self.table.encode())
 
@@ -131,10 +143,16 @@ class Presence:
 STEPS = st.sampled_from(["join", "cut", "notice", "up", "up", "down", "down", "renew", "expire"])
 
 
-@given(st.lists(st.tuples(STEPS, st.integers(0, PEERS - 1)), max_size=60), st.sets(st.integers(0, PEERS - 1)))
-def test_everybody_sees_who_is_there(steps: list[tuple[str, int]], present: set[int]) -> None:
+@given(
+    st.lists(st.tuples(STEPS, st.integers(0, PEERS - 1)), max_size=60),
+    st.sets(st.integers(0, PEERS - 1)),
+    st.lists(st.sampled_from([Stock, Quiet]), min_size=PEERS, max_size=PEERS),
+)
+def test_everybody_sees_who_is_there(
+    steps: list[tuple[str, int]], present: set[int], kinds: list[type[Stock]]
+) -> None:
     """However sockets broke before: one renewal later all that are connected are seen, and nobody else."""
-    room = Presence()
+    room = Presence(kinds)
     for step, who in steps:
         getattr(room, step)(who)
     for who in range(PEERS):
@@ -148,9 +166,10 @@ def test_everybody_sees_who_is_there(steps: list[tuple[str, int]], present: set[
     assert {client for client, _, _ in decode_awareness(room.table.encode())} == expected
 
 
-def test_who_reconnects_is_seen_again_at_once() -> None:
+@pytest.mark.parametrize("kind", [Stock, Quiet])
+def test_who_reconnects_is_seen_again_at_once(kind: type[Stock]) -> None:
     """Nobody waits for a renewal, though the others saw it leave at a later clock than its own."""
-    room = Presence()
+    room = Presence([kind] * PEERS)
     for who in range(PEERS):
         room.join(who)
     room.settle()
