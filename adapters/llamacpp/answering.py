@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from adapters.errors import ContextOverflow, RequestRefused
 from adapters.exchange import Note
+from adapters.llamacpp.checking import without_forged
 from adapters.llamacpp.entries import PER_MESSAGE, Entries, entries_of, to_drop, units_of
 from adapters.llamacpp.generation import CompletionServer, Generation, Wanted
 from adapters.llamacpp.live import Live
@@ -45,6 +46,7 @@ async def answer(
         ContextOverflow: The log is too long, and that is to be an error.
         AdapterError: The request was refused, or the answer broke off.
     """
+    body = await without_forged(body, live.space, live.client, live.checked)
     entries = entries_of(body, live.space, is_native=live.is_native)
     begun = await _begun(live, entries, body)
     fitted = await _fitted(live, entries, body, len(begun))

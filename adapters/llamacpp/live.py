@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapters.exchange import encode_json
@@ -22,6 +22,7 @@ class Live:
 
     ``space`` is the key space of its tokens. ``is_native`` says that its template writes tools and calls,
     ``has_reasoning`` that the model marks its reasoning. ``slots`` are there where they are ours alone.
+    ``checked`` remembers which token ids say what their messages say.
     """
 
     client: LlamaClient
@@ -32,6 +33,7 @@ class Live:
     is_native: bool
     has_reasoning: bool
     slots: Slots | None = None
+    checked: dict[bytes, bool] = field(default_factory=dict)
 
     def with_client(self, client: LlamaClient) -> Live:
         """Return the same server, spoken to through another client."""

@@ -258,6 +258,7 @@ def _written(turn: Turn, sealed: _Sealed) -> dict[str, Json]:
             rest = rest_of(message.parts, known.end)
             tokens[space] = {
                 "prompt": known.prompt.hex(),
+                "content": known.content.hex(),
                 "ids": list(known.ids),
                 "rest": rest,
                 "why": reason,

@@ -57,8 +57,8 @@ class Reader:
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything that came has been read."""
-        return not self._rest
+        """Whether everything that came has been read, and no call has begun."""
+        return not self._rest and self._state != "call"
 
     def feed(self, text: str) -> list[Read]:
         """Take in more."""

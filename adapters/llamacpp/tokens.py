@@ -33,6 +33,7 @@ SEAL_EVERY: Final = 256
 """Tokens of one field while an answer comes."""
 
 _VERSION = 2
+_MAX_TOKEN = 2**31 - 1
 _DIGEST = 8
 _PART, _NAME = "\x1e", "\x1f"
 
@@ -54,11 +55,12 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What is known of the tokens of a message: ids, and the content behind them that has none."""
+    """What is known of the tokens of a message: ids, and as far as which content they go; see ``Chunk``."""
 
     prompt: bytes
     ids: tuple[int, ...]
     end: int
+    content: bytes = b""
 
 
 def digest_of(tokens: Iterable[int], salt: bytes = b"") -> bytes:
@@ -153,6 +155,8 @@ def decode_chunk(data: object) -> Chunk | None:
         ids = array("q")
         while place < len(data):
             token, place = _read(data, place)
+            if token > _MAX_TOKEN:
+                return None
             ids.append(token)
     except (IndexError, OverflowError):
         return None
@@ -194,7 +198,7 @@ def generated(
         if chunk.end > len(content) or _content_digest(content[: chunk.end]) != chunk.content:
             return known, "it does not say any more what its token ids say"
         ids += chunk.ids
-        known = Generated(chunk.prompt, tuple(ids), chunk.end)
+        known = Generated(chunk.prompt, tuple(ids), chunk.end, chunk.content)
     assert known is not None
     return known, "" if known.end == len(content) else "its end has no token ids"
 

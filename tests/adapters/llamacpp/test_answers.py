@@ -179,6 +179,16 @@ async def test_a_fork_goes_on_where_it_began(
     assert usage(reply, "cached_tokens") > reused(before)["prompt_tokens"] * 0.5
 
 
+async def test_a_folder_that_can_not_be_made_costs_no_answer(
+    fake_model: Path, model: Path, store: Store, conversation: Conversation
+) -> None:
+    """Only its checkpoints: that is a line in the log."""
+    async with Executor(store, [llama(model, fake_model)]):
+        reply, done = await asked(conversation)
+    assert reply.text
+    assert reused(done)["kv_tokens"] == 0
+
+
 async def test_two_at_once_keep_a_slot_each(
     model: Path, tmp_path: Path, store: Store, conversation: Conversation
 ) -> None:
