@@ -91,7 +91,7 @@ async def _metrics(request: Request) -> Response:
     try:
         await hub.gate.admit(credentials, None)
     except AccessDenied as denied:
-        Connection("metrics", credentials.client).denied(None, denied)
+        Connection("metrics", credentials.client, shared=hub.quotas).denied(None, denied)
         headers = {"WWW-Authenticate": "Bearer"}
         return PlainTextResponse(f"{denied.reason}\n", status_code=401, headers=headers)
     peers: Sequence[Peer] = request.app.state.peers
@@ -105,7 +105,7 @@ async def _sync(websocket: WebSocket) -> None:
     await websocket.accept()
     hub: Hub = websocket.app.state.hub
     conversation, credentials = websocket.path_params["conversation"], credentials_of(websocket)
-    connection = Connection("sync", credentials.client)
+    connection = Connection("sync", credentials.client, shared=hub.quotas)
     try:
         grant = await hub.admissions.admit(credentials, conversation)
         room = hub.rooms.open(conversation)

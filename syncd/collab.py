@@ -306,7 +306,7 @@ async def endpoint(websocket: WebSocket) -> None:
     hub: Hub = websocket.app.state.hub
     wire = wire_of(websocket)
     credentials = credentials_of(websocket)
-    socket = hub.open_socket(wire, Connection("collab", credentials.client))
+    socket = hub.open_socket(wire, Connection("collab", credentials.client, shared=hub.quotas))
     socket.connection.opened()
     reader = CollabReader(hub, socket, credentials, hub.tasks)
     hub.strangers.expect(reader)

@@ -11,43 +11,16 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from typing import Final
 
 from crdt_conv import StoreError
 from syncd.auth import AccessDenied
 from syncd.logs import event
 from syncd.protocol.refusals import Refusal, Status
+from syncd.quotas import Quota, Quotas
 
 logger = logging.getLogger("syncd")
 
 Clock = Callable[[], float]
-
-BURST: Final = 10
-"""So many lines of one kind are written in ``PER_S``."""
-PER_S: Final = 60.0
-
-
-class Quota:
-    """So many lines in so much time. Has no clock of its own."""
-
-    __slots__ = ("_began_s", "_burst", "_left", "_omitted", "_per_s")
-
-    def __init__(self, burst: int = BURST, per_s: float = PER_S) -> None:
-        self._burst = self._left = burst
-        self._per_s = per_s
-        self._began_s = 0.0
-        self._omitted = 0
-
-    def take(self, now_s: float) -> int | None:
-        """Return how many lines were left out before this one; nothing where this one is, too."""
-        if now_s - self._began_s >= self._per_s:
-            self._began_s, self._left = now_s, self._burst
-        if self._left == 0:
-            self._omitted += 1
-            return None
-        self._left -= 1
-        omitted, self._omitted = self._omitted, 0
-        return omitted
 
 
 class Connection:
@@ -59,6 +32,7 @@ class Connection:
         "_documents",
         "_merged",
         "_quotas",
+        "_shared",
         "_times",
         "bytes",
         "client",
@@ -67,7 +41,13 @@ class Connection:
         "updates",
     )
 
-    def __init__(self, dialect: str = "", client: str = "", clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        dialect: str = "",
+        client: str = "",
+        clock: Clock = time.monotonic,
+        shared: Quotas | None = None,
+    ) -> None:
         """
         Know a new connection.
 
@@ -75,6 +55,7 @@ class Connection:
             dialect: ``sync`` or ``collab``.
             client: The other end's address.
             clock: Seconds that never go back.
+            shared: How many lines are written of whoever is not let in, and comes again on another socket.
         """
         # Drawn, not counted: lines from before a restart are of other connections.
         self.id = secrets.token_hex(4)
@@ -88,6 +69,7 @@ class Connection:
         self._merged = 0
         self._times = dict.fromkeys(("denied", "refused", "throttled"), 0)
         self._quotas: dict[str, Quota] = {}
+        self._shared = shared
 
     def opened(self, conversation: str | None = None, sub: str = "") -> None:
         """It is there: in the dialect of one document with its client let in already."""
@@ -164,7 +146,10 @@ class Connection:
         logger.info("a connection closed", extra=extra)
 
     def _say(self, level: int, message: str, kind: str, **fields: object) -> None:
-        omitted = self._quotas.setdefault(kind, Quota()).take(self._clock())
+        if self._shared is not None and kind in {"access_denied", "turned_away"}:
+            omitted = self._shared.take(kind, self.client, self._clock())
+        else:
+            omitted = self._quotas.setdefault(kind, Quota()).take(self._clock())
         if omitted is not None:
             logger.log(level, message, extra=self._event(kind, **fields, omitted=omitted or None))
 

@@ -22,6 +22,7 @@ from syncd.follower import Follower
 from syncd.limits import Limits
 from syncd.member import Slot
 from syncd.protocol import CloseCode
+from syncd.quotas import Quotas
 from syncd.rooms import Rooms
 from syncd.socket import Socket
 from syncd.strangers import Strangers
@@ -59,6 +60,7 @@ class Hub:
         self.gate = gate
         self.limits = limits or Limits()
         self.counters = Counters()
+        self.quotas = Quotas()
         self.commits: GroupCommit[Slot] = GroupCommit(store.append_many, make_worker)
         self.follower = Follower(store)
         self.rooms = Rooms(

@@ -24,6 +24,7 @@ from typing import Any, Final, TextIO
 
 from crdt_conv import CrdtConvError
 from syncd.errors import SyncdError
+from syncd.log_writer import QueuedHandler
 from syncd.redaction import Redactor
 
 FIELDS: Final = (
@@ -93,7 +94,7 @@ def start_logging(log_format: LogFormat | None, level: LogLevel, stream: TextIO 
     stream = stream or sys.stderr
     redactor = Redactor()
     is_json = (log_format or default_format(stream)) is LogFormat.JSON
-    handler = _Handler(stream)
+    handler = QueuedHandler(stream, _dropped)
     handler.setFormatter((JsonFormatter if is_json else TextFormatter)(redactor))
     _take_over(handler)
     # Nobody is told of these, and finding them out is a part of a line's cost.
@@ -233,11 +234,11 @@ def _quoted(value: object) -> str:
     return text if is_plain else json.dumps(text)
 
 
-class _Handler(logging.StreamHandler[TextIO]):
-    """A handler that never complains: the complaint would quote the record as it is."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Go on: there is nowhere else to say it."""
+def _dropped(count: int) -> logging.LogRecord:
+    """Return the record that says that nobody read fast enough."""
+    record = logging.LogRecord("syncd", logging.WARNING, "", 0, "lines were dropped: read faster", (), None)
+    vars(record).update(event("log_dropped", omitted=count))
+    return record
 
 
 def _log_thread(told: threading.ExceptHookArgs) -> None:

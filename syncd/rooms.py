@@ -22,7 +22,6 @@ from crdt_conv.ids import ConversationId
 from crdt_conv.updates import EMPTY_UPDATE, check_update
 from syncd.auth import Right
 from syncd.commits import Committed, GroupCommit, Result
-from syncd.connection import Quota
 from syncd.counters import Counters
 from syncd.follower import Follower
 from syncd.limits import Limits
@@ -31,6 +30,7 @@ from syncd.member import Member, Slot
 from syncd.protocol import AwarenessStates, CloseCode
 from syncd.protocol.lib0 import encode_var_bytes
 from syncd.protocol.refusals import Refusal, Status
+from syncd.quotas import Quota
 from syncd.wire import Outgoing
 
 logger = logging.getLogger("syncd")

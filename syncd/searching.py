@@ -7,10 +7,11 @@ What is printed is the same over HTTP and on the command line.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 from crdt_conv import ConversationInfo, Store
+from crdt_conv.engine import Found
 from syncd.titles import found_in
 from syncd.view import info_json
 
@@ -31,7 +32,16 @@ class Hit(NamedTuple):
         return {"conversation": info_json(self.info), "message": self.message, "snippet": self.snippet}
 
 
-def hits(store: Store, words: str, only: str | None = None) -> Iterator[Hit]:
+class Search(Protocol):
+    """``Store.search``, or ``Store.search_stored``."""
+
+    def __call__(
+        self, words: str, *, limit: int, conversation: str | None, marks: tuple[str, str]
+    ) -> Sequence[Found]:
+        """Return the messages that hold all words."""
+
+
+def hits(store: Store, words: str, only: str | None = None, *, search: Search | None = None) -> Iterator[Hit]:
     """
     Yield what holds all words, best first.
 
@@ -39,6 +49,7 @@ def hits(store: Store, words: str, only: str | None = None) -> Iterator[Hit]:
         store: Where to look.
         words: ``"several words"`` in quotes stand next to each other.
         only: A conversation's id; everywhere, where it is left out.
+        search: How, where it is not the store's own way; with ``search_stored`` this may run in any thread.
     """
     infos = {info.id: info for info in store.list() if only in {None, info.id}}
     for info in infos.values():
@@ -47,9 +58,9 @@ def hits(store: Store, words: str, only: str | None = None) -> Iterator[Hit]:
             yield Hit(info, None, _marked(info.title, found))
     # Marks that no text can hold by chance or on purpose.
     begin, end = f"<{secrets.token_hex(8)}>", f"</{secrets.token_hex(8)}>"
-    limit, seen = FIRST, 0
+    limit, seen, search = FIRST, 0, search or store.search
     while seen < limit:
-        batch = store.search(words, limit=limit, conversation=only, marks=(begin, end))
+        batch = search(words, limit=limit, conversation=only, marks=(begin, end))
         for message in batch[seen:]:
             # Deleted meanwhile, where it is not listed.
             if message.conversation in infos:

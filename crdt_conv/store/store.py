@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,7 @@ from weakref import WeakValueDictionary
 from crdt_conv import schema
 from crdt_conv.conversation import Conversation
 from crdt_conv.document import Document
-from crdt_conv.engine import ConversationInfo, Engine, Found, IndexStore, Listed
+from crdt_conv.engine import ConversationInfo, Engine, Found, Listed
 from crdt_conv.errors import (
     ConversationDeleted,
     IndexLost,
@@ -293,22 +294,24 @@ class Store(Keeper):
             ...     [found.snippet for found in store.search("egg")]
             ['How do I cook an [égg]?']
         """
+        find = partial(self.search_stored, words, limit=limit, conversation=conversation, marks=marks)
+        if self._read_only:
+            return find()
+        self.reindex()
+        try:
+            return find()
+        except IndexLost:
+            self.reindex()
+            return find()
+
+    def search_stored(
+        self, words: str, *, limit: int, conversation: str | None, marks: tuple[str, str]
+    ) -> Sequence[Found]:
+        """Do what ``search`` does with what is indexed already, behind ``reindex``; in any thread."""
         index = self.index()
         if index is None:
             raise StoreError("this store keeps no index to search in")
         chosen = ConversationId(conversation) if conversation is not None else None
-        try:
-            return self._search(index, words, limit, chosen, marks)
-        except IndexLost:
-            if self._read_only:
-                raise
-            return self._search(index, words, limit, chosen, marks)
-
-    def _search(
-        self, index: IndexStore, words: str, limit: int, chosen: ConversationId | None, marks: tuple[str, str]
-    ) -> Sequence[Found]:
-        if not self._read_only:
-            self.reindex()
         return index.search(words, limit=limit, conversation=chosen, marks=marks)
 
     def reindex(self, progress: Callable[[int, int], None] | None = None) -> None:

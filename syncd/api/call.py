@@ -7,6 +7,7 @@ Everything that a handler reads was checked against the operation's own descript
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from syncd.api.shapes import Fault, escaped, faults
 from syncd.auth import AccessDenied, Credentials, Gate, Grant, Right
 from syncd.auth.http import credentials_of
 from syncd.logs import event
+from syncd.quotas import Quotas
 
 logger = logging.getLogger("syncd")
 
@@ -118,6 +120,10 @@ class Call:
         return grant
 
     def _write_denied(self, conversation: str | None, error: AccessDenied, sub: str = "") -> None:
+        quotas: Quotas = self.request.app.state.hub.quotas
+        omitted = quotas.take("access_denied", self.credentials.client, time.monotonic())
+        if omitted is None:
+            return
         extra = event(
             "access_denied",
             conversation=conversation,
@@ -126,6 +132,7 @@ class Call:
             client=self.credentials.client,
             code=int(error.code),
             reason=error.reason,
+            omitted=omitted or None,
         )
         logger.warning("not let in", extra=extra)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import islice
 from typing import Any, Final
 
+import anyio.lowlevel
+import anyio.to_thread
 from starlette.responses import Response
 
 from syncd.api.call import Call
@@ -20,6 +23,8 @@ QUERY: Final = Parameter(
     'Words that must all be there; "several words" in quotes stand next to each other.',
     is_required=True,
 )
+BATCH: Final = 200
+"""So many hits are fetched at a time."""
 ONLY_IN: Final = Parameter("conversation", ID, "Only in this one.")
 
 
@@ -43,9 +48,14 @@ async def search(call: Call) -> Response:
 
 async def _readable(call: Call, words: str) -> AsyncIterator[tuple[int, Hit]]:
     """Yield what the caller may read, behind its place among all that was found."""
-    for at, hit in enumerate(hits(call.store, words, call.query("conversation"))):
-        if await call.may_read(hit.info.id):
-            yield at, hit
+    # Conversations are read on the loop, where they are used; the index in a thread.
+    for _ in call.store.reindexing():
+        await anyio.lowlevel.checkpoint()
+    found = enumerate(hits(call.store, words, call.query("conversation"), search=call.store.search_stored))
+    while batch := await anyio.to_thread.run_sync(lambda: [*islice(found, BATCH)]):
+        for at, hit in batch:
+            if await call.may_read(hit.info.id):
+                yield at, hit
 
 
 OPERATIONS: Final = (

@@ -10,10 +10,11 @@ import pytest
 
 from crdt_conv import Store, StoreFull
 from syncd.auth import AccessDenied, Right
-from syncd.connection import BURST, PER_S, Connection, Quota
+from syncd.connection import Connection
 from syncd.limits import Limits
 from syncd.protocol.frames import Update, encode_frame
 from syncd.protocol.refusals import Refusal, Status
+from syncd.quotas import BURST, PER_S, Quota
 from tests.syncd.fakes import Collab, FakeGate, Solo, running, settled
 from tests.syncd.test_rooms import BrokenStore, updates
 
@@ -93,7 +94,7 @@ async def test_a_refused_update_names_conversation_and_connection(caplog: pytest
         solo.socket.connection.id,
         reader.socket.connection.id,
     ]
-    assert (lines[0]["reason"], lines[0]["sub"]) == ("not a Yjs update", "x")
+    assert (lines[0]["reason"], lines[0]["sub"]) == ("an update that is cut off", "x")
 
 
 async def test_who_is_not_let_in_is_written_without_the_token(caplog: pytest.LogCaptureFixture) -> None:

@@ -34,6 +34,8 @@ class Log:
 
     @property
     def lines(self) -> list[str]:
+        for handler in logging.getLogger().handlers:
+            handler.flush()
         return self.stream.getvalue().splitlines()
 
     def only(self) -> dict[str, Any]:
@@ -141,6 +143,7 @@ def test_secrets_are_hidden_whoever_logs_them(name: str, log_format: LogFormat) 
     logger.error("> %s: %s", "Authorization", "Bearer other-1")
     assert len(log.lines) == 3
     assert all(HIDDEN in line for line in log.lines)
+    assert log.lines
     assert not any(word in log.stream.getvalue() for word in (SECRET, "other-1", "eyJ"))
 
 

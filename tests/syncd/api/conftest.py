@@ -24,6 +24,7 @@ from syncd.api.openapi import describe
 from syncd.api.table import OPERATIONS
 from syncd.auth import AccessDenied, Credentials, Grant, Right
 from syncd.follower import Follower
+from syncd.quotas import Quotas
 
 TOKEN = "let me in"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -79,7 +80,7 @@ def app(store: Store, gate: FakeGate) -> Starlette:
     """Return an application that has nothing but the API."""
     app = Starlette(routes=api.routes(), exception_handlers={HTTPException: api.http_exception})
     app.state.hub = SimpleNamespace(
-        store=store, follower=Follower(store), is_settled=lambda _conversation: True
+        store=store, follower=Follower(store), is_settled=lambda _conversation: True, quotas=Quotas()
     )
     app.state.gate = gate
     return app
