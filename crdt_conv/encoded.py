@@ -12,9 +12,11 @@ is known, as long as a state vector and not as long as the document.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import pycrdt
 
+from crdt_conv.coalesce import coalesce
 from crdt_conv.errors import MalformedUpdate
 from crdt_conv.structs import Ranges, Structs
 from crdt_conv.updates import (
@@ -27,6 +29,9 @@ from crdt_conv.updates import (
     read_state_vector,
     stand_in,
 )
+
+COALESCED_BYTES: Final = 16 * 1024
+"""Of an answer up to this length texts are put together."""
 
 
 class EncodedDocument:
@@ -96,7 +101,9 @@ class EncodedDocument:
         """
         if not read_state_vector(state_vector):
             return self.merged
-        return lacking(self.merged, state_vector)
+        rest = lacking(self.merged, state_vector)
+        # What a client missed: it is worth a look that takes as long as the answer is long.
+        return coalesce(rest) if len(rest) <= COALESCED_BYTES else rest
 
     def has(self, update: bytes) -> bool:
         """
