@@ -23,6 +23,7 @@ from adapters.exchange import Adapter, Note, Report, Request
 from adapters.executor import Executor
 from adapters.llamacpp import LlamaCpp, find_model
 from adapters.openai_chat import OpenAIChat
+from adapters.openai_responses import OpenAIResponses
 
 __all__ = [
     "Adapter",
@@ -38,6 +39,7 @@ __all__ = [
     "Note",
     "NothingToAnswer",
     "OpenAIChat",
+    "OpenAIResponses",
     "ProviderUnavailable",
     "QuotaExceeded",
     "Report",

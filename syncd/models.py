@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from adapters import Adapter, AdapterError, Anthropic, LlamaCpp, OpenAIChat
+from adapters import Adapter, AdapterError, Anthropic, LlamaCpp, OpenAIChat, OpenAIResponses
 from adapters.explaining import explain
 from crdt_conv import Conversation, InvalidMessage, Target
 from syncd.answering import CantAnswer
@@ -60,6 +60,7 @@ def _remote(make: Callable[..., Adapter]) -> Callable[[str | None, str | None], 
 REMOTE: Final[Mapping[str, Callable[[str | None, str | None], Adapter]]] = {
     "anthropic": _remote(Anthropic),
     "openai-chat": _remote(OpenAIChat),
+    "openai-responses": _remote(OpenAIResponses),
 }
 """From a model and an endpoint, either may be left open, to an adapter for a provider over HTTP."""
 
@@ -67,6 +68,7 @@ NAMES: Final = (LOCAL, *REMOTE)
 KEYS: Final[Mapping[str, Sequence[str]]] = {
     "anthropic": ("ANTHROPIC_API_KEY",),
     "openai-chat": ("OPENAI_API_KEY",),
+    "openai-responses": ("OPENAI_API_KEY",),
 }
 """The variables of which one must be set for a daemon to offer a provider."""
 
