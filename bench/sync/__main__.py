@@ -16,10 +16,20 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench.sync.load import Client, make_updates, until_marks
+import pycrdt
+
+from bench.sync.load import Client, make_conversation, make_updates, until_marks
 from bench.sync.servers import CLIENT_CORE, Running, running, versions
 
-SERVERS = ("ours", "ours (collab)", "hocuspocus", "hocuspocus durable", "y-websocket", "pycrdt-websocket")
+SERVERS = (
+    "ours",
+    "ours (collab)",
+    "hocuspocus",
+    "hocuspocus durable",
+    "y-websocket",
+    "y-websocket stored",
+    "pycrdt-websocket",
+)
 REST_S = 3.0
 """Put-off work is waited for so long; Hocuspocus stores after 2 s."""
 
@@ -147,6 +157,7 @@ async def tokens(server: Running, quick: int) -> Row:
     count = 10_000 if quick else 40_000
     [reader], writer = await _clients(server, "tokens", 1), await Client(server, "tokens").connect()
     updates = make_updates(count)
+    server.compact()
     before = server.disk_bytes()
     began_s = time.perf_counter()
     for at in range(0, count, 50):
@@ -156,7 +167,49 @@ async def tokens(server: Running, quick: int) -> Row:
     spent_s = time.perf_counter() - began_s
     await asyncio.sleep(REST_S)
     _close(reader, writer)
-    return {"tokens /s": count / spent_s, "disk MB": (server.disk_bytes() - before) / 1e6}
+    server.compact()
+    document: pycrdt.Doc[object] = pycrdt.Doc()
+    document.apply_update(pycrdt.merge_updates(*updates))
+    disk_bytes = server.disk_bytes() - before
+    return {"tokens /s": count / spent_s, "disk / document": disk_bytes / len(document.get_update())}
+
+
+async def reconnect(server: Running, quick: int) -> Row:
+    """A client comes back that missed 20 updates: bytes both ways, behind the HTTP request."""
+    del quick
+    updates = make_updates(120)
+    other, writer = await Client(server, "again").connect(), await Client(server, "again").connect()
+    for update in updates:
+        writer.write_frames(writer.frame(update))
+    await until_marks([other], len(updates))
+    state_vector = pycrdt.get_state(pycrdt.merge_updates(*updates[:100]))
+    back = await Client(server, "again", state_vector).connect()
+    await asyncio.sleep(1)
+    _close(other, writer, back)
+    if back.marks != 20:
+        raise RuntimeError(f"{back.marks} updates came, and not 20")
+    return {"reconnect bytes": back.sent_bytes + back.received_bytes}
+
+
+async def fill(server: Running, update: bytes) -> None:
+    """Have a server store a long conversation."""
+    writer = await Client(server, "cold").connect()
+    writer.write_frames(writer.frame(update))
+    # Some say when it is stored, and some store later; all have these seconds.
+    await asyncio.sleep(10)
+    _close(writer)
+    await asyncio.sleep(1)
+
+
+async def cold(server: Running, quick: int) -> Row:
+    """10,000 messages that no process has in memory yet: until a client has them; the server's memory."""
+    count = 1000 if quick else 10_000
+    began_s = time.perf_counter()
+    client = await Client(server, "cold").connect()
+    await until_marks([client], count)
+    spent_s = time.perf_counter() - began_s
+    _close(client)
+    return {"cold ms": spent_s * 1000, "cold MB": server.memory_kb() / 1024}
 
 
 FIGURES: dict[str, Callable[[Running, int], Awaitable[Row]]] = {
@@ -166,7 +219,21 @@ FIGURES: dict[str, Callable[[Running, int], Awaitable[Row]]] = {
     "rooms": rooms,
     "storm": storm,
     "tokens": tokens,
+    "reconnect": reconnect,
+    "cold": cold,
 }
+
+
+def measure(name: str, figure: str, *, quick: int) -> Row:
+    """Measure one figure of one server, on a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        if figure == "cold":
+            update = make_conversation(1000 if quick else 10_000)
+            with running(name, data) as server:
+                asyncio.run(fill(server, update))
+        with running(name, data) as server:
+            return asyncio.run(FIGURES[figure](server, quick))
 
 
 def main() -> None:
@@ -182,11 +249,10 @@ def main() -> None:
     for name in chosen.server or SERVERS:
         row = results.setdefault(name, {})
         for figure in chosen.figure or FIGURES:
-            with tempfile.TemporaryDirectory() as folder, running(name, Path(folder) / "data") as server:
-                try:
-                    row |= asyncio.run(FIGURES[figure](server, chosen.quick))
-                except (TimeoutError, RuntimeError, OSError) as error:
-                    print(f"{name}: {figure}: {type(error).__name__} {error}")
+            try:
+                row |= measure(name, figure, quick=chosen.quick)
+            except (TimeoutError, RuntimeError, OSError) as error:
+                print(f"{name}: {figure}: {type(error).__name__} {error}")
             print(name, figure, {key: round(value, 2) for key, value in row.items()}, flush=True)
     columns = list(dict.fromkeys(key for row in results.values() for key in row))
     print("| server |", " | ".join(columns), "|")

@@ -12,7 +12,9 @@ import asyncio
 import pycrdt
 from websockets.frames import Frame, Opcode
 
+from bench.conversations import messages
 from bench.sync.servers import Running
+from crdt_conv import Store
 
 MARK = b"<mark-10b>"
 
@@ -25,9 +27,18 @@ def make_updates(count: int) -> list[bytes]:
     subscription = document.observe(lambda event: made.append(event.update))
     mark = MARK.decode()
     for _ in range(count):
-        text.insert(0, mark)
+        text += mark
     document.unobserve(subscription)
     return made
+
+
+def make_conversation(count: int) -> bytes:
+    """Return a conversation of so many messages with a mark in each, as one update."""
+    with Store(":memory:") as store:
+        conversation = store.create("a long one")
+        for message in messages(count):
+            conversation.append(message.role, f"{MARK.decode()} {message.text}")
+        return conversation.encode()
 
 
 def var_bytes(data: bytes) -> bytes:
@@ -43,15 +54,17 @@ def var_bytes(data: bytes) -> bytes:
 class Client(asyncio.Protocol):
     """One raw client of one room."""
 
-    def __init__(self, server: Running, room: str) -> None:
+    def __init__(self, server: Running, room: str, state_vector: bytes = b"\x00") -> None:
         self._server = server
         self._room = room
+        self._state_vector = state_vector
         self._is_open = False
         self._buffer = bytearray()
         self._transport: asyncio.Transport
         self._address = var_bytes(room.encode()) if server.is_hocuspocus else b""
         self.marks = 0
-        self.received_bytes = 0
+        self.received_bytes = self.sent_bytes = 0
+        """Both from behind the HTTP request."""
         self.acknowledged = 0
         self.synced = asyncio.Event()
         self.changed = asyncio.Event()
@@ -76,18 +89,19 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take frames apart; only what is counted is looked at."""
-        self.received_bytes += len(data)
         self._buffer += data
+        self.received_bytes += len(data)
         if not self._is_open:
             end = self._buffer.find(b"\r\n\r\n")
             if end < 0:
                 return
             del self._buffer[: end + 4]
+            self.received_bytes = len(self._buffer)
             self._is_open = True
             if self._server.is_hocuspocus:
                 token = var_bytes(self._server.token.encode())
                 self.write(self._address + b"\x02\x00" + token + var_bytes(b"4.7.0"))
-            self.write(self._address + b"\x00\x00\x01\x00")
+            self.write(self._address + b"\x00\x00" + var_bytes(self._state_vector))
         self._frames()
 
     def _frames(self) -> None:
@@ -120,7 +134,7 @@ class Client(asyncio.Protocol):
                 self.synced.set()
             elif self.times is not None:
                 self.times.append(asyncio.get_running_loop().time())
-        elif body[:2] == b"\x00\x00" and self._server.is_hocuspocus:
+        elif body[:2] == b"\x00\x00":
             self.write(self._address + b"\x00\x01\x02\x00\x00")
         self.changed.set()
 
@@ -131,7 +145,9 @@ class Client(asyncio.Protocol):
 
     def write(self, message: bytes) -> None:
         """Send a message."""
-        self._transport.write(Frame(Opcode.BINARY, message).serialize(mask=True))
+        frame = Frame(Opcode.BINARY, message).serialize(mask=True)
+        self.sent_bytes += len(frame)
+        self._transport.write(frame)
 
     def write_frames(self, frames: bytes) -> None:
         """Send frames that were encoded before."""
@@ -152,4 +168,4 @@ async def until_marks(clients: list[Client], count: int, limit_s: float = 60) ->
     return True
 
 
-__all__ = ["MARK", "Client", "make_updates", "until_marks", "var_bytes"]
+__all__ = ["MARK", "Client", "make_conversation", "make_updates", "until_marks", "var_bytes"]
