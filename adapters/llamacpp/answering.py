@@ -78,7 +78,7 @@ async def answer(
 
 
 def _about(body: Mapping[str, Json]) -> set[str]:
-    return {about for message in body["messages"] for about in message["about"]}
+    return {body["end"], *(about for message in body["messages"] for about in message["about"])}
 
 
 def _recovery(

@@ -7,6 +7,7 @@ The request is ours, not the server's: only the server knows template and vocabu
 ``messages``: as OpenAI would have them, for the chat template; ``about`` names the messages of
 the log in each, and an answer's ``turns`` hold the token ids it was generated as, for every
 model that has left some. ``continues``: whether the last of them is an answer to go on with.
+``end``: the log's last message, which may be one that only joins branches.
 ``salt``: what digests of the prompt are salted with; an answer's stands in its turn.
 ``tools``, ``tool_choice``, ``parallel_tool_calls``, ``json_schema``, ``overflow``, ``max_tokens``, ``stop``,
 ``sampling``: what is asked for.
@@ -101,6 +102,7 @@ def materialize(
     body: dict[str, Json] = {
         "messages": list(_messages(turns, _Sealed(hidden, salts, space))),
         "salt": salts[""],
+        "end": log[-1].id if log else "",
         "continues": is_begun and bool(turns.turns) and turns.turns[-1].role == "assistant",
         "tools": [_function(tool) for tool in offered],
         **_asked(target.params, overflow),

@@ -150,15 +150,21 @@ async def test_a_damaged_checkpoint_changes_no_answer(
     assert not before & after
 
 
+@pytest.mark.parametrize("what", ["question", "answer"])
 async def test_no_checkpoint_outlives_a_redaction(
-    model: Path, tmp_path: Path, store: Store, conversation: Conversation
+    model: Path, tmp_path: Path, store: Store, conversation: Conversation, what: str
 ) -> None:
-    """Its file holds the tokens of what was said."""
+    """Its file holds the tokens of what was said; the answer here is one to a message that only joins."""
+    question = conversation.log().messages[0]
+    for branch in ("left", "right"):
+        conversation.fork(branch, question.id)
+        conversation.append("user", branch, branch=branch)
+    conversation.merge("right", "left")
     async with Executor(store, [llama(model, tmp_path)]):
-        await asked(conversation)
+        reply, _ = await asked(conversation, "left")
     assert list((tmp_path / "slots").glob("*.bin"))
     async with Executor(store, [llama(model, tmp_path)]):
-        conversation.redact(conversation.log().messages[0].id)
+        conversation.redact({"question": question, "answer": reply}[what].id)
         assert not list((tmp_path / "slots").glob("*.bin"))
 
 
