@@ -57,7 +57,8 @@ def measure(name: str, count: int, folder: Path) -> dict[str, object]:
     Return the figures of one peer for a conversation of ``count`` messages, an even number.
 
     ``append_ms`` is the median of the last 50 exchanges on the way to ``count``, halved, because one peer
-    writes the two messages of an exchange together. Loading and disk are those of ``count`` messages, closed.
+    writes the two messages of an exchange together; ``append_cpu_ms`` is the CPU of the thread that asked.
+    Loading and disk are those of ``count`` messages, closed.
     """
     texts = conversations.messages(count)
     # Lazy imports and caches are not the conversation's memory.
@@ -68,7 +69,11 @@ def measure(name: str, count: int, folder: Path) -> dict[str, object]:
     gc.collect()
     before_mb = memory_mb("VmRSS")
     peer = open_peer(name, folder / "peer.db")
-    exchange_ms = [took_ms(partial(write, peer, texts[place : place + 2])) for place in range(0, count, 2)]
+    exchange_ms, cpu_ms = [], []
+    for place in range(0, count, 2):
+        start_s = time.thread_time()
+        exchange_ms.append(took_ms(partial(write, peer, texts[place : place + 2])))
+        cpu_ms.append((time.thread_time() - start_s) * 1000)
     written_mb = memory_mb("VmHWM")
     peer.close()
     load_ms = [took_ms(partial(check_tail, peer, texts[-1].text)) for _ in range(LOADS)]
@@ -76,6 +81,7 @@ def measure(name: str, count: int, folder: Path) -> dict[str, object]:
         "peer": name,
         "messages": count,
         "append_ms": round(statistics.median(exchange_ms[-EXCHANGES:]) / 2, 3),
+        "append_cpu_ms": round(statistics.median(cpu_ms[-EXCHANGES:]) / 2, 3),
         "all_s": round(sum(exchange_ms) / 1000, 2),
         "load_ms": round(statistics.median(load_ms), 2),
         "disk_mb": round(disk_mb(peer), 3),
