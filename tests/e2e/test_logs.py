@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin
 
-from syncd.protocol.frames import Update, encode_frame
+from syncd.protocol.frames import Denied, Update, decode_frame, encode_frame
 from syncd.protocol.hocuspocus.codec import (
     Addressed,
+    Authenticated,
     Body,
     PermissionDenied,
     Stateless,
@@ -27,7 +30,7 @@ from syncd.protocol.hocuspocus.codec import (
     decode,
     encode,
 )
-from tests.e2e.programs import TOKEN, Daemon, daemon, environment
+from tests.e2e.programs import TOKEN, Daemon, daemon, environment, syncd, token_for
 from tests.replicas import replica
 
 CONTENT = "the recipe of the house"
@@ -64,7 +67,7 @@ async def visit_sync(server: Daemon, token: str) -> None:
         async with connect(f"{server.ws}/sync/{room}?token={token}") as socket:
             with suppress(ConnectionClosed):
                 await socket.send(frame)
-            await read_until(socket, lambda data: data == good)
+            await read_until(socket, lambda data: data == good or isinstance(decode_frame(data), Denied))
 
 
 async def visit_collab(server: Daemon, token: str) -> None:
@@ -106,12 +109,40 @@ async def knock(server: Daemon) -> None:
                 await stream.receive()
 
 
+async def visit_from_elsewhere(server: Daemon) -> None:
+    """Come as a page of another origin, and under a name that is not the daemon's, with the right token."""
+    for path in ("/sync/good", "/collab"):
+        page = connect(f"{server.ws}{path}?token={TOKEN}", origin=Origin("https://evil.example"))
+        named = connect(
+            f"ws://evil.example:{server.port}{path}?token={TOKEN}", host="127.0.0.1", port=server.port
+        )
+        for door in (page, named):
+            async with door as socket:
+                await read_until(socket, lambda _: False)
+
+
+async def visit_until_revoked(server: Daemon, first: str, second: str) -> None:
+    """Show one token and then another in its place, write what is refused, and be revoked."""
+    refused = Sync(Update(updates()[0]))
+    may_read = encode("rights", Authenticated(is_read_only=True), is_server=True)
+    async with connect(f"{server.ws}/collab") as socket:
+        for body in (Token(first, "4.8.0"), Token(second)):
+            await socket.send(encode("rights", body, is_server=False))
+        await read_until(socket, lambda data: data == may_read)
+        await socket.send(encode("rights", refused, is_server=False))
+        await read_until(socket, is_answer)
+        await anyio.to_thread.run_sync(syncd, server.db, "revoke", "--sub", "bob")
+        await read_until(socket, lambda _: False)
+
+
 async def visit(server: Daemon, *tokens: str) -> None:
     """Do all of it, with every token."""
     for token in tokens:
         await visit_sync(server, token)
         await visit_collab(server, token)
         await visit_http(server, token)
+    await visit_from_elsewhere(server)
+    await visit_until_revoked(server, tokens[1], tokens[2])
     await knock(server)
 
 
@@ -120,7 +151,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, tuple[s
     """Return what a visited daemon wrote to both streams, and the tokens that were shown to it."""
     path = tmp_path_factory.mktemp("logs")
     # Before the daemon starts, which would see a new key only at its next look.
-    tokens = (TOKEN, jwt(path / "chats.db"), WRONG, f"eyJ{WRONG}")
+    db = path / "chats.db"
+    # The first makes the key.
+    writer = jwt(db)
+    reader = token_for(db, "bob", everywhere="read")
+    ended = token_for(db, "eve", lifetime_s=-60, everywhere="write")
+    tokens = (TOKEN, writer, reader, ended, WRONG, f"eyJ{WRONG}")
     with daemon(path / "chats.db", "--no-executor", "--log-level", "debug", log=path / "log") as server:
         anyio.run(visit, server, *tokens)
         server.process.terminate()
@@ -175,6 +211,17 @@ def test_who_was_not_let_in_is_there(written: tuple[str, str, tuple[str, ...]]) 
     denied = lines(written, "access_denied")
     assert {line.get("dialect") for line in denied} == {"sync", "collab", "api", "metrics", None}
     assert all(line["client"] == "127.0.0.1" and line["reason"] for line in denied)
+    reasons = " ".join(line["reason"] for line in denied)
+    for said in ("expired", "pages of this origin may not connect", "not known by this name"):
+        assert said in reasons
+
+
+def test_who_lost_a_right_is_there(written: tuple[str, str, tuple[str, ...]]) -> None:
+    """With who it was, and of what connection, which closed for it."""
+    [ended] = lines(written, "access_ended")
+    assert (ended["sub"], ended["conversation"], ended["code"]) == ("bob", "rights", 4401)
+    closed = {line["connection"]: line for line in lines(written, "connection_closed")}
+    assert closed[ended["connection"]]["code"] == 4401
 
 
 def test_every_connection_that_opened_closed(written: tuple[str, str, tuple[str, ...]]) -> None:
