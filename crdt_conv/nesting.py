@@ -47,10 +47,12 @@ def deepest(updates: Iterable[bytes]) -> int:
         MalformedUpdate: One of them can't be read.
     """
     log = list(updates)
-    levels = _Levels(chain.from_iterable(Structs(update).types() for update in log))
-    if levels.deepest * (levels.unsure + 1) <= DEEPEST_TYPE:
+    # What is not found among these stands in a root, or is no type, or is not here.
+    levels = _Levels(chain.from_iterable(Structs(update).nested_types() for update in log), unknown=1)
+    at_most = levels.deepest * (levels.unsure + 1)
+    if at_most <= DEEPEST_TYPE:
         # Nothing that stands beside what is no type can be deeper than all of these in each other.
-        return levels.deepest * (levels.unsure + 1)
+        return at_most
     return _Levels(chain.from_iterable(Structs(update).all() for update in log)).deepest
 
 
@@ -77,17 +79,18 @@ class _Levels:
     """
     On which level items stand: 1 in a root, one more in each type.
 
-    What stands in or beside something that is not there counts from there.
+    What is not there is on a level that is given.
     """
 
-    def __init__(self, structs: Iterable[Struct]) -> None:
+    def __init__(self, structs: Iterable[Struct], *, unknown: int = 0) -> None:
         """Place all structs, which may come in any order."""
+        self._unknown = unknown
+        self.deepest = unknown
         by_id = {struct.id: struct for struct in structs}
         self._kinds = {known: struct.kind for known, struct in by_id.items()}
         self._spans = _Spans(by_id.values())
         self._levels: dict[Id, int] = {}
         self._waiting: dict[Id, list[Id]] = {}
-        self.deepest = 0
         self.unsure = 0
         """How many stand beside something that is not there."""
         for known, struct in by_id.items():
@@ -105,7 +108,9 @@ class _Levels:
             if one is not None and one not in self._levels:
                 self._waiting.setdefault(one, []).append(known)
                 return False
-        level = max((self._levels[one] for one in near if one is not None), default=0)
+        level = max(
+            (self._unknown if one is None else self._levels[one] for one in near), default=self._unknown
+        )
         self._levels[known] = level = level + 1 if inside is not None else max(level, 1)
         self.unsure += inside is None and None in near
         if struct.kind == TYPE:

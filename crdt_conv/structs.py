@@ -33,6 +33,8 @@ _KEY_BYTES = 2
 _HARMLESS: Final = 1 << 21
 """Room for so many keys is made in no time: in three bytes a number says no more."""
 
+_BYTES: Final = [bytes((value,)) for value in range(256)]
+
 Id = bytes
 Ranges = dict[int, list[tuple[int, int]]]
 """Client id to ``(clock, length)``."""
@@ -92,14 +94,18 @@ class Structs:
             pass
         self._deletes()
 
-    def types(self) -> Iterator[Struct]:
+    def nested_types(self) -> Iterator[Struct]:
         """
-        Yield the structs that are shared types, in their order.
+        Yield the structs that are shared types and don't stand in a root by its name, in their order.
 
         Raises:
             MalformedUpdate: As ``check`` does, but for the delete set.
         """
-        return (struct for struct in self._structs("types") if struct.kind == TYPE)
+        return (
+            struct
+            for struct in self._structs("nested types")
+            if struct.kind == TYPE and (struct.inside is not None or struct.beside)
+        )
 
     def all(self) -> Iterator[Struct]:
         """
@@ -304,6 +310,10 @@ class Structs:
 
 def number_of(value: int) -> bytes:
     """Return a varint, as short as can be."""
+    if value < 0x80:
+        return _BYTES[value]
+    if value < 0x4000:
+        return _BYTES[value & 0x7F | 0x80] + _BYTES[value >> 7]
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(0x80 | value & 0x7F)
@@ -364,16 +374,29 @@ def _shorter(than: int) -> bytes:
     return b"(?:" + b"|".join(lengths) + b")"
 
 
+def _having(kinds: Sequence[int], *flags: int) -> bytes:
+    """Return a pattern of the first bytes of items."""
+    return b"[" + b"".join(re.escape(bytes([kind | flag])) for kind in kinds for flag in flags) + b"]"
+
+
+def _in_root(kinds: Sequence[int], key: bytes) -> bytes:
+    """Return a pattern of items of some kinds in a root, up to what they hold."""
+    return (
+        b"(?:" + _having(kinds, 0) + rb"\x01" + key + b"|" + _having(kinds, _KEY) + rb"\x01" + key + key + b")"
+    )
+
+
+def _nested(kinds: Sequence[int], key: bytes) -> bytes:
+    """Return a pattern of items of some kinds inside or beside others, up to what they hold."""
+    inside = _having(kinds, 0) + rb"\x00" + _ID + b"|" + _having(kinds, _KEY) + rb"\x00" + _ID + key
+    one = _having(kinds, *(flag | has_key for flag in (_LEFT, _RIGHT) for has_key in (0, _KEY))) + _ID
+    both = _having(kinds, _LEFT | _RIGHT, _LEFT | _RIGHT | _KEY) + _ID + _ID
+    return b"(?:" + b"|".join((inside, one, both)) + b")"
+
+
 def _item(kinds: Sequence[int], key: bytes) -> bytes:
     """Return a pattern of items of some kinds, up to what they hold."""
-
-    def having(*flags: int) -> bytes:
-        return b"[" + b"".join(re.escape(bytes([kind | flag])) for kind in kinds for flag in flags) + b"]"
-
-    parent = rb"(?:\x01" + key + rb"|\x00" + _ID + rb")"
-    one = having(*(flag | has_key for flag in (_LEFT, _RIGHT) for has_key in (0, _KEY))) + _ID
-    both = having(_LEFT | _RIGHT, _LEFT | _RIGHT | _KEY) + _ID + _ID
-    return b"(?:" + b"|".join((having(0) + parent, having(_KEY) + parent + key, one, both)) + b")"
+    return b"(?:" + _in_root(kinds, key) + b"|" + _nested(kinds, key) + b")"
 
 
 def _plain(key: bytes, words: bytes) -> bytes:
@@ -391,15 +414,17 @@ def _patterns(wanted: str) -> tuple[re.Pattern[bytes], ...]:
 
     To count elements, only structs of one element are simple.
     """
-    key, words = _shorter(40), _shorter(128)
+    key, words, kinds = _shorter(40), _shorter(128), rb"[\x00\x01\x02\x04\x06]"
     forms = [_item([VALUES], key) + rb"\x01" + _plain(key, words)]
-    types = _item([TYPE], key) + rb"[\x00\x01\x02\x04\x06]"
+    if wanted == "nested types":
+        forms += [_in_root([TYPE], key) + kinds, b"(" + _nested([TYPE], key) + kinds + b")"]
+    else:
+        forms.append(_item([TYPE], key) + kinds)
     if wanted == "checked":
         forms += [rb"[\x00\x0a]" + _NUMBER, _item([DELETED], key) + _NUMBER]
         forms += [_item([BINARY, STRING, EMBED], key) + words, _item([FORMAT], key) + key + words]
-    forms.append(rb"(" + types + rb")" if wanted == "types" else types)
     one = b"(?:" + b"|".join(forms) + b")"
-    one = one if wanted == "types" else b"(" + one + b")" if wanted == "all" else one + b"()"
+    one = {"checked": one + b"()", "all": b"(" + one + b")"}.get(wanted, one)
     text = _item([STRING], key) + b"(" + _NUMBER + b")"
-    run, simple, text_ = (re.compile(form, re.DOTALL) for form in (b"(?:" + one + b")++", one, text))
-    return run, simple, text_
+    run, simple, head = (re.compile(form, re.DOTALL) for form in (b"(?:" + one + b")++", one, text))
+    return run, simple, head
