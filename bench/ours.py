@@ -9,9 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pycrdt import Array, Doc, Map
-
-from bench import conversations
+from bench import conversations, tiny
 from bench.clock import took_ms
 from bench.peers.port import files_of
 from crdt_conv import Conversation, Store
@@ -19,7 +17,6 @@ from crdt_conv.store import SqliteEngine
 
 COUNT = 10_000
 STREAMED = 1_000
-TINY = 100_000
 
 
 def fsync_ms() -> float:
@@ -115,25 +112,11 @@ def measure_stream(path: Path) -> Iterator[tuple[str, str]]:
 
 def measure_stranger(path: Path) -> Iterator[tuple[str, str]]:
     """Yield what a document of very many tiny messages takes, made by another program."""
-    doc: Doc[Map[object]] = Doc()
-    messages = doc.get("messages", type=Map)
-    with doc.transaction():
-        for number in range(TINY):
-            parents = [str(number - 1)] if number else []
-            messages[str(number)] = Map({"role": "user", "parents": parents, "parts": Array([])})
-    update = doc.get_update()
-    with Store(path) as store:
-        conversation = store.join("tiny")
-        yield (
-            f"a stranger's update of {TINY:,} tiny messages, received and read, ms",
-            f"{took_ms(lambda: receive(conversation, update)):.0f}",
-        )
-
-
-def receive(conversation: Conversation, update: bytes) -> None:
-    """Take in an update, and read what it says."""
-    conversation.receive(update)
-    assert conversation.log(last=1).length == TINY
+    found = tiny.measure(path, tiny.TINY)
+    yield (
+        f"a stranger's update of {tiny.TINY:,} tiny messages, received and read, ms",
+        f"{found['receive_ms'] + found['read_ms']:.0f}",
+    )
 
 
 def disk(path: Path) -> float:

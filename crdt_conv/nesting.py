@@ -47,13 +47,33 @@ def deepest(updates: Iterable[bytes]) -> int:
         MalformedUpdate: One of them can't be read.
     """
     log = list(updates)
-    # What is not found among these stands in a root, or is no type, or is not here.
-    levels = _Levels(chain.from_iterable(Structs(update).nested_types() for update in log), unknown=1)
-    at_most = levels.deepest * (levels.unsure + 1)
+    at_most = _in_order(log)
+    if at_most is None or at_most > DEEPEST_TYPE:
+        # What is not found among these stands in a root, or is no type, or is not here.
+        levels = _Levels(chain.from_iterable(Structs(update).nested_types() for update in log), unknown=1)
+        at_most = levels.deepest * (levels.unsure + 1)
     if at_most <= DEEPEST_TYPE:
-        # Nothing that stands beside what is no type can be deeper than all of these in each other.
         return at_most
     return _Levels(chain.from_iterable(Structs(update).all() for update in log)).deepest
+
+
+def _in_order(log: Iterable[bytes]) -> int | None:
+    """Return what ``deepest`` does, quickly, for types that come behind what they stand in; else nothing."""
+    levels: dict[Id, int] = {}
+    elsewhere: set[Id] = set()
+    unsure = 0
+    for struct in chain.from_iterable(Structs(update).nested_types() for update in log):
+        step = struct.inside is not None
+        level = 1
+        for one in (struct.inside,) if struct.inside is not None else struct.beside:
+            if one in levels:
+                level = max(level, levels[one])
+            else:
+                elsewhere.add(one)
+                unsure += not step
+        levels[struct.id] = level + step
+    # Nothing that stands beside what is no type can be deeper than all of these in each other.
+    return max(levels.values(), default=1) * (unsure + 1) if elsewhere.isdisjoint(levels) else None
 
 
 def without_harm(update: bytes) -> bytes:

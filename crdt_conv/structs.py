@@ -381,9 +381,8 @@ def _having(kinds: Sequence[int], *flags: int) -> bytes:
 
 def _in_root(kinds: Sequence[int], key: bytes) -> bytes:
     """Return a pattern of items of some kinds in a root, up to what they hold."""
-    return (
-        b"(?:" + _having(kinds, 0) + rb"\x01" + key + b"|" + _having(kinds, _KEY) + rb"\x01" + key + key + b")"
-    )
+    first, keyed = _having(kinds, 0) + rb"\x01" + key, _having(kinds, _KEY) + rb"\x01" + key + key
+    return b"(?:" + first + b"|" + keyed + b")"
 
 
 def _nested(kinds: Sequence[int], key: bytes) -> bytes:

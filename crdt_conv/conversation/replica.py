@@ -24,6 +24,7 @@ from crdt_conv.encoding import Additions, MapOf
 from crdt_conv.engine import Listed, StoredIndex, Tail
 from crdt_conv.errors import ConversationDeleted, IndexLost, InvalidMessage, MalformedUpdate, StoreError
 from crdt_conv.fields import Json
+from crdt_conv.garbage import collecting_later
 from crdt_conv.graph import Graph
 from crdt_conv.ids import ConversationId, MessageId
 from crdt_conv.index import Index
@@ -351,6 +352,10 @@ class Replica:
             ConversationDeleted: It is gone, and they with it.
         """
         self._check_not_deleted()
+        with collecting_later(sum(len(update) for _, update in rows)):
+            self._catch_up(rows, origin)
+
+    def _catch_up(self, rows: Sequence[tuple[int, bytes]], origin: str | None) -> None:
         if self._document is None and self._index is None:
             self._open_behind(rows[0][0])
         try:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from crdt_conv.structs import Struct, Structs
+
 MAP, ARRAY, TEXT, XML_ELEMENT, XML_FRAGMENT, XML_TEXT = 1, 0, 2, 3, 4, 6
 
 UNDEFINED, NULL = b"\x7f", b"\x7e"
@@ -112,3 +114,14 @@ def nest(root: str, content: Content, depth: int, key: str | None = None, client
 def in_pieces(items: Sequence[bytes], each: int, client: int = 7) -> list[bytes]:
     """Return updates with a few items each, which are of one element."""
     return [update(client, at, items[at : at + each]) for at in range(0, len(items), each)]
+
+
+def one_by_one(update: bytes) -> list[Struct]:
+    """Return every struct of an update, read one at a time."""
+    reader, structs = Structs(update), []
+    for client, first, count in reader._blocks():
+        clock = first
+        for _ in range(count):
+            structs.append(reader._struct(client, clock))
+            clock += structs[-1].length
+    return structs

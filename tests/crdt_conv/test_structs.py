@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_conv import MalformedUpdate
-from crdt_conv.structs import TYPE, Struct, Structs, split_id
+from crdt_conv.structs import TYPE, Structs, split_id
 from crdt_conv.updates import check_update
 from tests.crdt_conv import handmade as by_hand
 from tests.crdt_conv.test_claims import HARMLESS
@@ -18,17 +18,6 @@ from tests.fuzz.mutation import mutate
 from tests.replicas import replica
 
 LONG = "a long text, ending in \U0001f600 é" * 40
-
-
-def the_long_way(update: bytes) -> list[Struct]:
-    """Return every struct, read one at a time."""
-    reader, structs = Structs(update), []
-    for client, first, count in reader._blocks():
-        clock = first
-        for _ in range(count):
-            structs.append(reader._struct(client, clock))
-            clock += structs[-1].length
-    return structs
 
 
 def written() -> bytes:
@@ -60,7 +49,7 @@ EXAMPLES = [
 def test_both_ways_say_the_same(update: bytes) -> None:
     """Every struct of an example, its place, and what is left behind it."""
     reader = Structs(update)
-    structs = the_long_way(update)
+    structs = by_hand.one_by_one(update)
     assert list(reader.all()) == structs
     types = [struct[:6] for struct in structs if struct.kind == TYPE and (struct.inside or struct.beside)]
     assert [struct[:6] for struct in Structs(update).nested_types()] == types
@@ -78,7 +67,7 @@ def test_both_ways_refuse_the_same(seed: int) -> None:
     except MalformedUpdate:
         return
     try:
-        structs = the_long_way(update)
+        structs = by_hand.one_by_one(update)
     except MalformedUpdate:
         with pytest.raises(MalformedUpdate):
             list(Structs(update).all())

@@ -47,6 +47,13 @@ UPDATES = (
     by_hand.update(9, 4, [by_hand.item((4, by_hand.words("behind a gap")), "t")]),
     by_hand.update(2**31, 0, [by_hand.item(by_hand.type_of(by_hand.XML_ELEMENT, "p"), "x")]),
     by_hand.only_deletes(by_hand.deletion(1, (0, 3), (5, 2))),
+    # What is nested: values, types in each other, beside each other, and inside what is no type.
+    by_hand.update(8, 0, [by_hand.item(by_hand.values(by_hand.nested(50)), "choices", "x")]),
+    by_hand.update(8, 1, [by_hand.item(by_hand.values(b"\x76\x01\x01k" * 9 + by_hand.NULL), "meta", "x")]),
+    by_hand.update(6, 0, by_hand.nest("choices", by_hand.type_of(by_hand.MAP), 30, "k", client=6)),
+    by_hand.update(5, 0, by_hand.nest("t", by_hand.type_of(by_hand.ARRAY), 30, client=5)),
+    by_hand.update(4, 0, by_hand.nest("x", by_hand.type_of(by_hand.XML_ELEMENT, "p"), 30, client=4)),
+    by_hand.update(3, 0, [by_hand.item(by_hand.values(by_hand.NULL), (7, at), "x") for at in range(5)]),
 )
 DELETES = tuple(by_hand.only_deletes(by_hand.deletion(client, (0, 3), (9, 1))) for client in (1, 300, 2**40))
 STATE_VECTORS = (b"\0", b"\x01\x01\x05", b"\x02\x01\x05\xac\x02\x07", b"\x01\x80\x80\x80\x80\x08\x01")

@@ -72,6 +72,13 @@ def _repeat(data: bytearray, _corpus: Sequence[bytes], chance: Random) -> None:
     data[part.start : part.start] = data[part] * chance.choice((1, 2, 50))
 
 
+def _nest(data: bytearray, _corpus: Sequence[bytes], chance: Random) -> None:
+    """Repeat a few bytes so often that what they open is nested very deep."""
+    at = _at(data, chance)
+    part = chance.choice((b"\x75\x01", b"\x76\x01\x01k", bytes(data[at : at + chance.randrange(2, 9)])))
+    data[at:at] = part * chance.choice((100, 600, 20_000))
+
+
 def _cut(data: bytearray, _corpus: Sequence[bytes], chance: Random) -> None:
     del data[_at(data, chance) :]
 
@@ -95,6 +102,7 @@ CHANGES: tuple[Callable[[bytearray, Sequence[bytes], Random], None], ...] = (
     _insert_number,
     _delete,
     _repeat,
+    _nest,
     _cut,
     _splice,
     _borrow,

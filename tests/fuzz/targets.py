@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from crdt_conv import MalformedUpdate, Store
 from crdt_conv.document import Document
 from crdt_conv.encoded import EncodedDocument
+from crdt_conv.nesting import DEEPEST_TYPE, deepest, without_harm
+from crdt_conv.structs import Structs
 from crdt_conv.updates import check_update, covers, lacking, merge_updates, read_deletes, read_state_vector
 from syncd.protocol import AwarenessStates, ProtocolError, RemoteProtocolError, read_events
 from syncd.protocol.awareness import decode_awareness
@@ -18,6 +20,7 @@ from syncd.protocol.hocuspocus.codec import Addressed, Token, decode, encode
 from syncd.protocol.hocuspocus.server import CollabSession
 from syncd.protocol.lib0 import Reader
 from syncd.protocol.refusals import parse_refusal
+from tests.crdt_conv import handmade as by_hand
 from tests.fuzz import examples
 
 
@@ -134,6 +137,17 @@ def conversations(data: bytes) -> None:
                 assert [replica.message(one).text for one in (before, after)] == ["before", "after"]
 
 
+def structs(data: bytes) -> None:
+    """What pycrdt takes is read alike by both ways, and what is left of it without harm is harmless."""
+    check_update(data)
+    assert list(Structs(data).all()) == by_hand.one_by_one(data)
+    Structs(data).ranges()
+    left = without_harm(data)
+    check_update(left)
+    assert deepest([left]) <= DEEPEST_TYPE
+    assert without_harm(left) == left
+
+
 def state_vectors(data: bytes) -> None:
     """A stranger's state vector is answered."""
     document = EncodedDocument(examples.UPDATES)
@@ -160,6 +174,7 @@ TARGETS = {
         Target("hocuspocus-client", collab_client, WIRE, examples.FROM_SERVERS),
         Target("refusals", refusals, (), examples.REFUSALS),
         Target("updates", updates, BYTES, examples.UPDATES),
+        Target("structs", structs, BYTES, examples.UPDATES),
         Target("documents", documents, BYTES, examples.UPDATES),
         Target("conversations", conversations, BYTES, examples.UPDATES),
         Target("state-vectors", state_vectors, BYTES, examples.STATE_VECTORS),
