@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -168,3 +170,26 @@ async def quietly(client: Callable[[str], Awaitable[None]], name: str) -> None:
     """Run a client until the server ends it."""
     with suppress(ConnectionClosed, BaseExceptionGroup):
         await client(name)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    """Every directive is known, and is well formed."""
+    unit = (ROOT / "deploy" / "crdt-conv.service").read_text()
+    checked = tmp_path / "crdt-conv.service"
+    # It must be there to be checked: any program is.
+    checked.write_text(unit.replace("/opt/crdt-conv/bin/syncd", sys.executable))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(checked)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_container_s_health_check_tells_ready_from_not(tmp_path: Path) -> None:
+    """Its own command, on the port that is served: 0 while it is ready, and not 0 when it is gone."""
+    text = (ROOT / "deploy" / "Containerfile").read_text()
+    check = json.loads(re.search(r"^HEALTHCHECK CMD (.*)$", text, re.MULTILINE)[1])  # type: ignore[index]
+    with daemon(tmp_path / "chats.db", "--no-executor") as server:
+        command = [sys.executable, *(part.replace("7878", str(server.port)) for part in check[1:])]
+        assert subprocess.run(command, check=False, timeout=30).returncode == 0
+    assert subprocess.run(command, check=False, timeout=30, stderr=subprocess.DEVNULL).returncode != 0
