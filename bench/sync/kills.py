@@ -34,8 +34,8 @@ LATEST_S = 1.5
 """A server is killed at most so long after the load has begun."""
 STOCK_KILLS = 20
 """So many kills the same stock clients live through, then others begin in another room."""
-SETTLE_S = {"y-websocket stored": 1.0, "pycrdt-websocket": 0.5}
-"""So long the first client of a stored document waits for what the answer to it lacked."""
+SETTLE_S = {"y-websocket stored": 2.0, "pycrdt-websocket": 1.0}
+"""Stored updates may come behind the answer to the first client: all are there when none came for so long."""
 
 
 @dataclass
@@ -78,7 +78,9 @@ class Room:
 class Kills:
     """All rounds of one server."""
 
-    def __init__(self, name: str, folder: Path, seed: int, *, has_stock: bool = True) -> None:
+    def __init__(
+        self, name: str, folder: Path, seed: int, *, rate: float = 0, has_stock: bool = True
+    ) -> None:
         """
         Begin with nothing.
 
@@ -86,12 +88,14 @@ class Kills:
             name: One of ``SERVERS``.
             folder: Where it keeps its files.
             seed: Of the moments in which it is killed.
+            rate: How many updates a second each client writes; as fast as it is answered, where it is 0.
             has_stock: Whether stock clients write, too; only to ours.
         """
         self.tally = Tally()
         self._name = name
         self._folder = folder
         self._random = random.Random(seed)
+        self._pause_s = 1 / rate if rate else 0.0
         self._port = free_port()
         self._is_ours = name == "ours"
         self._has_stock = has_stock and self._is_ours
@@ -136,7 +140,7 @@ class Kills:
         await asyncio.gather(*[client.connect() for client in (*writers, *readers)])
         async with AsyncExitStack() as stack:
             for writer in writers:
-                await stack.enter_async_context(_writing(writer))
+                await stack.enter_async_context(_writing(writer, self._pause_s))
             for stock in self._stock[-1:]:
                 await stack.enter_async_context(stock.writing())
             await asyncio.sleep(self._random.uniform(0.02, LATEST_S))
@@ -179,8 +183,13 @@ class Kills:
     async def _read(self, server: Running, room: str, root: str = "marks") -> list[str]:
         reader = RawClient(server, room, "", self._is_ours or server.is_hocuspocus)
         await reader.connect()
-        await asyncio.sleep(SETTLE_S.get(self._name, 0))
         there = reader.read(root)
+        settle_s = SETTLE_S.get(self._name, 0)
+        while settle_s:
+            await asyncio.sleep(settle_s)
+            before, there = there, reader.read(root)
+            if len(there) == len(before):
+                break
         await reader.close()
         return there
 
@@ -198,8 +207,8 @@ class Kills:
 
 
 @asynccontextmanager
-async def _writing(writer: RawClient) -> AsyncIterator[None]:
-    task = asyncio.create_task(writer.write())
+async def _writing(writer: RawClient, pause_s: float) -> AsyncIterator[None]:
+    task = asyncio.create_task(writer.write(pause_s))
     try:
         yield
     finally:
@@ -213,6 +222,7 @@ def main() -> None:
     parser.add_argument("--server", action="append", choices=SERVERS, help="only this one; may be repeated")
     parser.add_argument("--count", type=int, default=20, help="kills of each server")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the moments")
+    parser.add_argument("--rate", type=float, default=0, help="updates a second of each of four clients")
     chosen = parser.parse_args()
     print(f"seed {chosen.seed}")
     # Connections that break are none of its errors.
@@ -220,7 +230,8 @@ def main() -> None:
     tallies: dict[str, Tally] = {}
     for name in chosen.server or SERVERS:
         with tempfile.TemporaryDirectory() as folder:
-            tallies[name] = asyncio.run(Kills(name, Path(folder) / "data", chosen.seed).run(chosen.count))
+            kills = Kills(name, Path(folder) / "data", chosen.seed, rate=chosen.rate)
+            tallies[name] = asyncio.run(kills.run(chosen.count))
     columns = [field.name for field in fields(Tally)]
     print("| server |", " | ".join(column.replace("_", " ") for column in columns), "|")
     print("| --- |", " | ".join("---" for _ in columns), "|")

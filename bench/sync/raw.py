@@ -69,8 +69,8 @@ class RawClient:
         await self._send(SyncStep1(self._document.get_state()))
         await asyncio.wait_for(self._synced.wait(), 30)
 
-    async def write(self) -> None:
-        """Write for as long as the server answers."""
+    async def write(self, pause_s: float) -> None:
+        """Write for as long as the server answers, with a pause behind each update."""
         number = len(self.sent)
         with suppress(ConnectionClosed):
             while True:
@@ -84,6 +84,7 @@ class RawClient:
                 self.sent.append(mark)
                 self._own.add(mark)
                 await self._send(Update(self._made[0]), {mark})
+                await asyncio.sleep(pause_s)
 
     async def all_acknowledged(self, limit_s: float) -> bool:
         """Wait until all that was written is acknowledged; returns whether it is."""

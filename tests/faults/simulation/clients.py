@@ -16,6 +16,7 @@ from tests.faults.simulation.network import End, Manner, Socket
 from tests.faults.simulation.replicas import Replica
 
 TOKEN = "all"
+EMPTY_UPDATE = b"\x00\x00"
 
 
 class Claims(Protocol):
@@ -71,6 +72,12 @@ class Client(ABC):
         if self.following:
             replica = self._random.choice(self.following)
             self._tell(replica, replica.change())
+
+    def repeat(self) -> None:
+        """Send something again that is in the log already, or nothing at all."""
+        if self.following:
+            replica = self._random.choice(self.following)
+            self._tell(replica, self._random.choice([*replica.log, EMPTY_UPDATE]))
 
     def learn(self, replica: Replica, updates: Sequence[bytes]) -> None:
         """Hear from another replica, and pass on what is new."""
@@ -180,5 +187,5 @@ class CollabClient(Client):
 
     def _wrote(self, replica: Replica, update: bytes) -> None:
         session = self._sessions.get(replica.conversation)
-        if session is not None:
+        if session is not None and update != EMPTY_UPDATE:
             self._send(session.update(update, len(replica.log)))

@@ -33,9 +33,13 @@ async def run(world: World) -> None:
 
 
 async def write(world: World) -> None:
-    """Some clients write, in one moment or nearly so."""
+    """Some clients write, in one moment or nearly so, and some say again what they said before."""
     for _ in range(world.random.choice([1, 1, 2, 8])):
-        world.random.choice(world.clients).change()
+        client = world.random.choice(world.clients)
+        if world.random.random() < 0.85:
+            client.change()
+        else:
+            client.repeat()
 
 
 async def gossip(world: World) -> None:
