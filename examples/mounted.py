@@ -42,6 +42,13 @@ def create(path: str = "chats.db") -> Starlette:
             async with hub.running():
                 yield
 
+    async def change(request: Request) -> JSONResponse:
+        """Say what a user may do in a conversation: it counts for open sockets at once."""
+        rights = {Right(right) for right in await request.json()}
+        MEMBERS[request.path_params["conversation"]][request.path_params["user"]] = rights
+        gate.changed()
+        return JSONResponse(sorted(rights))
+
     async def leave(request: Request) -> JSONResponse:
         """Take a user out of a conversation: open sockets are closed, too."""
         MEMBERS[request.path_params["conversation"]].pop(request.path_params["user"], None)
@@ -50,6 +57,7 @@ def create(path: str = "chats.db") -> Starlette:
 
     return Starlette(
         routes=[
+            Route("/rooms/{conversation}/members/{user}", change, methods=["PUT"]),
             Route("/rooms/{conversation}/members/{user}", leave, methods=["DELETE"]),
             Mount("/crdt", create_app(hub)),
         ],
