@@ -235,6 +235,20 @@ async def test_a_child_that_is_killed_is_gone_on_from(
     assert usage(reply, "output_tokens") == 60 or reply.stop_reason == "stop"
 
 
+async def test_a_new_child_is_not_taken_to_hold_anything(
+    model: Path, tmp_path: Path, store: Store, conversation: Conversation
+) -> None:
+    """After a crash between two answers the report says what is really there: what was saved, or nothing."""
+    adapter = llama(model, tmp_path)
+    async with Executor(store, [adapter]):
+        await asked(conversation)
+        assert adapter.server_pid is not None
+        os.kill(adapter.server_pid, signal.SIGKILL)
+        conversation.append("user", "And then?")
+        reply, done = await asked(conversation)
+    assert reused(done)["kv_tokens"] == usage(reply, "cached_tokens")
+
+
 async def shown_so_far(conversation: Conversation, requested: Run) -> str:
     """Return what of an answer has come, once it is a few words."""
     with anyio.fail_after(60):
