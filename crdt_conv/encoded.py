@@ -45,7 +45,9 @@ class EncodedDocument:
     """
 
     def __init__(self, updates: Iterable[bytes]) -> None:
-        self._merged = merge_updates(updates)
+        logged = tuple(updates)
+        # A snapshot alone is whole already: to merge it with nothing takes as long as to build a Y.Doc.
+        self._merged = logged[0] if len(logged) == 1 else merge_updates(logged)
         self._added: list[bytes] = []
         self._state_vector: bytes | None = None
         # Added since the state vector was right.
