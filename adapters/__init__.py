@@ -21,6 +21,7 @@ from adapters.errors import (
 )
 from adapters.exchange import Adapter, Note, Report, Request
 from adapters.executor import Executor
+from adapters.gemini import Gemini
 from adapters.llamacpp import LlamaCpp, find_model
 from adapters.openai_chat import OpenAIChat
 from adapters.openai_responses import OpenAIResponses
@@ -31,6 +32,7 @@ __all__ = [
     "Anthropic",
     "ContextOverflow",
     "Executor",
+    "Gemini",
     "HandleLost",
     "HiddenRefused",
     "LlamaCpp",

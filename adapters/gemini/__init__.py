@@ -1,0 +1,5 @@
+"""Google's Gemini, by its API key or on Vertex."""
+
+from adapters.gemini.adapter import Gemini
+
+__all__ = ["Gemini"]
