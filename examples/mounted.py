@@ -21,14 +21,17 @@ from syncd.app import create_app
 from syncd.auth import CallableGate, Credentials, Right
 from syncd.hub import Hub
 
-# Whose conversation it is: in a real backend a table, and the cookie a session's.
+# Whose conversation it is: in a real backend tables, and the cookie a session's.
+USERS = {"ann", "bob"}
 MEMBERS = {"trip": {"ann": {Right.WRITE, Right.RUN}, "bob": {Right.READ}}}
 
 
 def decide(credentials: Credentials, conversation: str | None) -> set[Right] | None:
-    """Say what the user behind a cookie may do in a conversation."""
+    """Say what the user behind a cookie may do in a conversation; ``None`` where nobody is known."""
     user = SimpleCookie(credentials.headers.get("cookie", "")).get("user")
-    return MEMBERS.get(conversation or "", {}).get(user.value) if user is not None else None
+    if user is None or user.value not in USERS:
+        return None
+    return MEMBERS.get(conversation or "", {}).get(user.value, set())
 
 
 def create(path: str = "chats.db") -> Starlette:

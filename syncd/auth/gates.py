@@ -34,8 +34,8 @@ class CallableGate:
 
         Args:
             decide: Takes what was shown and the conversation (``None``: the whole server); returns a
-                grant, or rights, or nothing. May be ``async``. What it raises is written to the log,
-                and nobody gets in.
+                grant, or rights: none of them for somebody who is known and has none here, ``None`` for
+                who is not known. May be ``async``. What it raises is written to the log, and nobody gets in.
         """
         self._decide = decide
         self._callbacks: list[Callable[[], None]] = []
@@ -54,7 +54,8 @@ class CallableGate:
         if isinstance(answer, Grant):
             return answer
         if not answer:
-            raise AccessDenied("you may not do this", FORBIDDEN if credentials.token else UNAUTHORIZED)
+            is_known = answer is not None or credentials.token
+            raise AccessDenied("you may not do this", FORBIDDEN if is_known else UNAUTHORIZED)
         return Grant("", frozenset(Right(right) for right in answer))
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:

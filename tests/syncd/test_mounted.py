@@ -68,3 +68,48 @@ async def test_an_application_s_users_share_a_conversation(
         async with connect(url) as stranger:
             with pytest.raises(ConnectionClosed):
                 await stranger.recv()
+
+
+async def test_its_users_have_their_rights_over_http_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API behind the mount asks the same function; a page of another origin can't use the cookie."""
+    monkeypatch.setitem(mounted.MEMBERS, "trip", {"ann": {Right.WRITE}, "bob": {Right.READ}})
+    ann, bob, eve = ({"Cookie": f"user={name}"} for name in ("ann", "bob", "eve"))
+    said = {"role": "user", "text": "hello"}
+    async with (
+        served(tmp_path / "chats.db") as address,
+        httpx.AsyncClient(base_url=f"http://{address}/crdt/api") as http,
+    ):
+
+        async def post(path: str, json: dict[str, str], headers: dict[str, str]) -> int:
+            return (await http.post(path, json=json, headers=headers)).status_code
+
+        assert await post("/conversations", {"id": "trip"}, ann) == 201
+        messages = "/conversations/trip/messages"
+        assert [await post(messages, said, who) for who in (ann, bob, eve, {})] == [201, 403, 401, 401]
+        assert await post(messages, said, ann | {"Origin": "https://evil.example"}) == 403
+        shown = await http.get("/conversations/trip", headers=bob)
+        assert [message["text"] for message in shown.json()["messages"]] == ["hello"]
+        listed = [(await http.get("/conversations", headers=who)).json() for who in (bob, eve)]
+        assert [len(each.get("conversations", ())) for each in listed] == [1, 0]
+
+
+async def test_who_is_taken_out_hears_no_more_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application's word ends streams that are open, and nobody else's."""
+    monkeypatch.setitem(mounted.MEMBERS, "trip", {"ann": {Right.WRITE}, "bob": {Right.READ}})
+    async with (
+        served(tmp_path / "chats.db") as address,
+        httpx.AsyncClient(base_url=f"http://{address}", timeout=20) as http,
+    ):
+        api = "/crdt/api/conversations"
+        await http.post(api, json={"id": "trip"}, headers={"Cookie": "user=ann"})
+        stream = http.stream("GET", f"{api}/trip/events", headers={"Cookie": "user=bob"})
+        async with stream as answer:
+            lines = answer.aiter_lines()
+            assert await anext(lines) == "retry: 2000"
+            await http.delete("/rooms/trip/members/bob")
+            # It ends: reading it to its end is possible.
+            assert "event: ready" in [line async for line in lines]
+        again = await http.get(f"{api}/trip/events", headers={"Cookie": "user=bob"})
+        assert again.status_code in {401, 403}
