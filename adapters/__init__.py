@@ -23,6 +23,7 @@ from adapters.exchange import Adapter, Note, Report, Request
 from adapters.executor import Executor
 from adapters.gemini import Gemini
 from adapters.llamacpp import LlamaCpp, find_model
+from adapters.ollama import Ollama
 from adapters.openai_chat import OpenAIChat
 from adapters.openai_responses import OpenAIResponses
 
@@ -40,6 +41,7 @@ __all__ = [
     "NotAuthorized",
     "Note",
     "NothingToAnswer",
+    "Ollama",
     "OpenAIChat",
     "OpenAIResponses",
     "ProviderUnavailable",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from adapters import Adapter, AdapterError, Anthropic, Gemini, LlamaCpp, OpenAIChat, OpenAIResponses
+from adapters import Adapter, AdapterError, Anthropic, Gemini, LlamaCpp, Ollama, OpenAIChat, OpenAIResponses
 from adapters.explaining import explain
 from crdt_conv import Conversation, InvalidMessage, Target
 from syncd.answering import CantAnswer
@@ -60,6 +60,7 @@ def _remote(make: Callable[..., Adapter]) -> Callable[[str | None, str | None], 
 REMOTE: Final[Mapping[str, Callable[[str | None, str | None], Adapter]]] = {
     "anthropic": _remote(Anthropic),
     "gemini": _remote(Gemini),
+    "ollama": _remote(Ollama),
     "openai-chat": _remote(OpenAIChat),
     "openai-responses": _remote(OpenAIResponses),
 }
@@ -69,6 +70,7 @@ NAMES: Final = (LOCAL, *REMOTE)
 KEYS: Final[Mapping[str, Sequence[str]]] = {
     "anthropic": ("ANTHROPIC_API_KEY",),
     "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    "ollama": ("OLLAMA_HOST",),
     "openai-chat": ("OPENAI_API_KEY",),
     "openai-responses": ("OPENAI_API_KEY",),
 }
