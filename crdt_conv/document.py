@@ -121,7 +121,11 @@ class Document:
         log = list(updates)
         harmless: list[bytes] | None = None
         if not _is_shallow(log) or not self._apply_all(log):
+            sound = [_is_update(update) for update in log]
+            unsound = [update for update, is_sound in zip(log, sound, strict=True) if not is_sound]
+            log = [update for update, is_sound in zip(log, sound, strict=True) if is_sound]
             harmless = self._apply_harmless(log)
+            self._refused += unsound
         state_vector = self.state_vector
         clocks = read_state_vector(state_vector)
         if any(self._waits(update, state_vector, clocks) for update in _bundles(log)):
@@ -151,17 +155,12 @@ class Document:
     def _apply_harmless(self, log: list[bytes]) -> list[bytes]:
         """Apply what of a log does no harm, in a new Y.Doc; returns it."""
         self._begin()
-        sound: list[bytes] = []
-        unsound: list[bytes] = []
-        for update in log:
-            (sound if _is_update(update) else unsound).append(update)
         try:
             # pycrdt panics over a client without structs, among others; merging leaves such things out.
-            merged = [without_harm(merge_updates(sound))]
+            merged = [without_harm(merge_updates(log))]
         except MalformedUpdate:
-            merged = sound
+            merged = log
         self._apply_all(merged)
-        self._refused += unsound
         return merged
 
     def apply(self, update: bytes) -> Changes | None:

@@ -69,3 +69,32 @@ def test_types_nested_deeply_harm_nobody(root: str, kind: str, depth: int, each:
     nest = f"by_hand.nest({root!r}, {KINDS[kind].format(depth=depth)})"
     delete = "by_hand.only_deletes(by_hand.deletion(7, (0, 1)))"
     assert outlive(f"by_hand.in_pieces({nest}, {each}) + [{delete}]") == ""
+
+
+STORE = """
+from crdt_conv import Store
+from crdt_conv.engine import Row
+from tests.crdt_conv import handmade as by_hand
+from tests.replicas import texts
+
+with Store({path!r}) as store:
+    conversation = store.join("c")
+    conversation.append("user", "before")
+    deep = by_hand.item(by_hand.values(by_hand.nested(100_000)), "messages", "m")
+    # As somebody may write who does not go through a store.
+    store.engine.append([Row(conversation.id, by_hand.update(7, 0, [deep]))], at_ms=5)
+with Store({path!r}) as store:
+    assert [damage.what for damage in store.check()] == ["update"]
+    conversation = store.open("c")
+    assert texts(conversation.log().messages) == ["before"]
+    assert "refused_update" in {{problem.code for problem in conversation.problems()}}
+    conversation.append("user", "after")
+    assert conversation.document.refused == 1
+"""
+
+
+def test_a_store_that_holds_what_is_nested_reads_on(tmp_path: Path) -> None:
+    """Of a file that somebody else wrote to, the check names the update; the rest is read without it."""
+    script = STORE.format(path=str(tmp_path / "theirs.db"))
+    done = subprocess.run([sys.executable, "-c", script], check=False, cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()

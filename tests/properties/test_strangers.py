@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text
 
 from crdt_conv import Conversation
+from crdt_conv.nesting import DEEPEST_TYPE
 from crdt_conv.schema import ROOTS
+from crdt_conv.updates import merge_updates, read_state_vector
+from tests.crdt_conv import handmade as by_hand
 from tests.replicas import exchange, replica, restarted, texts
 
 OF_MESSAGES = [
@@ -126,3 +130,49 @@ def test_strangers_don_t_part_replicas(writes: list[tuple[str, str, Any, bool]])
         other.receive(update, "stranger")
     exchange(one, other)
     assert read_all(one) == read_all(other)
+
+
+KINDS = st.sampled_from(
+    [
+        (by_hand.type_of(by_hand.MAP), "parts"),
+        (by_hand.type_of(by_hand.ARRAY), None),
+        (by_hand.type_of(by_hand.XML_ELEMENT, "p"), None),
+    ]
+)
+DEPTHS = st.sampled_from([1, 3, DEEPEST_TYPE, DEEPEST_TYPE + 1, DEEPEST_TYPE * 2])
+NESTS = st.tuples(st.sampled_from([*ROOTS, "unheard of"]), KINDS, DEPTHS, st.integers(60, 500))
+INSIDE = st.tuples(st.integers(0, 40), st.booleans())
+
+
+@settings(max_examples=30)
+@given(
+    nests=st.lists(NESTS, max_size=3),
+    inside=st.lists(INSIDE, max_size=4),
+    chance=st.randoms(use_true_random=False),
+)
+def test_nests_don_t_part_replicas(
+    nests: list[tuple[str, tuple[by_hand.Content, str | None], int, int]],
+    inside: list[tuple[int, bool]],
+    chance: Random,
+) -> None:
+    """Types nested too deep, items inside what is no type: replicas read the same, and what people wrote."""
+    one, other = replica("c", "ann"), replica("c", "bob")
+    one.append("user", "before")
+    [(client, _)] = read_state_vector(one.state_vector).items()
+    updates = []
+    for number, (root, (kind, key), depth, each) in enumerate(nests, 7):
+        updates += by_hand.in_pieces(by_hand.nest(root, kind, depth, key, client=number), each, client=number)
+        updates.append(by_hand.only_deletes(by_hand.deletion(number, (depth // 2, 1))))
+    for number, (clock, is_type) in enumerate(inside, 70):
+        content = by_hand.type_of(by_hand.MAP) if is_type else by_hand.values(by_hand.NULL)
+        updates.append(by_hand.update(number, 0, [by_hand.item(content, (client, clock), "x")]))
+    for update in updates:
+        one.receive(update, "stranger")
+    one.append("user", "after")
+    chance.shuffle(updates)
+    cut = chance.randrange(len(updates) + 1)
+    for update in (*updates[:cut], merge_updates([*updates[cut:], one.encode()])):
+        other.receive(update, "stranger")
+    exchange(one, other)
+    assert read_all(one) == read_all(other) == read_all(restarted(other))
+    assert {"before", "after"} <= set(texts(other.log().messages))
