@@ -107,7 +107,8 @@ class Answers:
             case "tool_call":
                 return self._call(block, fields)
             case "opaque":
-                return _whole(next(iter(fields.values()), None))
+                whole = _whole(next(iter(fields.values()), None))
+                return whole if whole is not None and "type" in whole else None
             case _:
                 self._left_out.append(Note(block.message.id, f"a part {block.type!r} of an answer"))
                 return None

@@ -68,7 +68,7 @@ class Blocks:
             if field.at == block.part.id:
                 told = may_go(field, block.message, self._place, self._hidden)
                 own = json.loads(str(field.data)) if told and is_json(field.data) else None
-                if isinstance(own, dict):
+                if isinstance(own, dict) and isinstance(own.get("type"), str):
                     return {key: value for key, value in own.items() if key != "cache_control"}
                 reason = told.reason or "it can not be read"
                 self._left_out.append(Note(block.message.id, f"{field.kind}: {reason}"))

@@ -152,7 +152,7 @@ class MessagesWriter:
             ]
             return {"role": "user", "content": results} if results else None
         blocks = [self._blocks.of(block) for block in turn.blocks]
-        return {"role": "user", "content": [b for b in blocks if b.get("text", "x").strip()]}
+        return {"role": "user", "content": [b for b in blocks if str(b.get("text", "x")).strip()]}
 
     def _system(self, turn: Turn, *, is_own: bool) -> dict[str, Any] | None:
         if is_own:
@@ -165,7 +165,7 @@ class MessagesWriter:
         if self._container is None:
             return {}
         message, field = self._container
-        if not may_go(field, message, self._place, self._hidden):
+        if not isinstance(field.data, str) or not may_go(field, message, self._place, self._hidden):
             return {}
         self.sent.append(sent_field(message.id, field))
         return {"container": field.data}
