@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -18,10 +18,10 @@ KINDS = [*SEALED, "reasoning", "reasoning_details", "extra_content"]
 TEXTS = ["", "no json", "null", "1", "[]", "{}", '{"type": 1}', '{"text": 1}', "[" * 9999]
 DATA: list[Any] = [*TEXTS, b"\xff", True, 1, {"a": [None]}]
 PARTS = ["text", "reasoning", "tool_call", "opaque", "media"]
-ADAPTERS = [
-    OpenAIChat("m", base_url="https://openrouter.ai/api/v1", api_key="k", account="a"),
-    OpenAIChat("m", base_url="https://api.mistral.ai/v1", api_key="k", account="a"),
-    Anthropic("claude-opus-4-1", api_key="k", account="a"),
+MAKES = [
+    lambda: OpenAIChat("m", base_url="https://openrouter.ai/api/v1", api_key="k", account="a"),
+    lambda: OpenAIChat("m", base_url="https://api.mistral.ai/v1", api_key="k", account="a"),
+    lambda: Anthropic("claude-opus-4-1", api_key="k", account="a"),
 ]
 
 
@@ -35,9 +35,9 @@ def fields_of(adapter: OpenAIChat | Anthropic, kind: str, data: Any, binding: st
     ]
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.base_url)
+@pytest.mark.parametrize("make", MAKES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_hidden_field_will_do(adapter: OpenAIChat | Anthropic, kind: str) -> None:
+def test_any_hidden_field_will_do(make: Callable[[], OpenAIChat | Anthropic], kind: str) -> None:
     """On every part, in the right key space: nothing breaks, and what comes of it is JSON."""
     parts = tuple(Part(part, part, {"text": "x", "kind": kind}) for part in PARTS)
     log = [
@@ -45,6 +45,8 @@ def test_any_hidden_field_will_do(adapter: OpenAIChat | Anthropic, kind: str) ->
         for at, role in enumerate(("user", "assistant", "user"))
     ]
     for data, binding in itertools.product(DATA, ("self", "server")):
+        # A new one each time: an adapter remembers what it made of the same messages.
+        adapter = make()
         fields = {str(message.id): fields_of(adapter, kind, data, binding) for message in log}
         hidden = Hidden(fields=fields.__getitem__)
         request, _ = adapter.materialize(log, Target(adapter.name), (), hidden)
