@@ -34,7 +34,7 @@ LATEST_S = 1.5
 """A server is killed at most so long after the load has begun."""
 STOCK_KILLS = 20
 """So many kills the same stock clients live through, then others begin in another room."""
-SETTLE_S = {"y-websocket stored": 2.0, "pycrdt-websocket": 1.0}
+SETTLE_S = {"y-websocket stored": 6.0, "pycrdt-websocket": 1.0}
 """Stored updates may come behind the answer to the first client: all are there when none came for so long."""
 
 

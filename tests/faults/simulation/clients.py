@@ -77,7 +77,7 @@ class Client(ABC):
         """Send something again that is in the log already, or nothing at all."""
         if self.following:
             replica = self._random.choice(self.following)
-            self._tell(replica, self._random.choice([*replica.log, EMPTY_UPDATE]))
+            self._tell(replica, self._random.choice([*replica.log[-10:-1], EMPTY_UPDATE]))
 
     def learn(self, replica: Replica, updates: Sequence[bytes]) -> None:
         """Hear from another replica, and pass on what is new."""

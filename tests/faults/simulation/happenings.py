@@ -36,9 +36,9 @@ async def write(world: World) -> None:
     """Some clients write, in one moment or nearly so, and some say again what they said before."""
     for _ in range(world.random.choice([1, 1, 2, 8])):
         client = world.random.choice(world.clients)
-        if world.random.random() < 0.85:
-            client.change()
-        else:
+        client.change()
+        if world.random.random() < 0.3:
+            # Behind what is still under way: its answer must wait.
             client.repeat()
 
 
