@@ -71,7 +71,9 @@ class Process:
             assert isinstance(store.engine, SqliteEngine)
             # Pages, so that a short run has checkpoints, too.
             store.engine.connection.run(f"pragma wal_autocheckpoint = {self._random.choice([5, 50, 1000])}")
-            hub = Hub(store, FakeGate(), make_worker=lambda: SeededWorker(self._random))
+            # Often, so that what is swept away while something is under way shows.
+            sweep_s = self._random.choice([0.02, 5.0])
+            hub = Hub(store, FakeGate(), sweep_s=sweep_s, make_worker=lambda: SeededWorker(self._random))
             self._app = create_app(hub)
             async with hub.running():
                 self.is_ready = True

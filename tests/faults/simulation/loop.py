@@ -105,7 +105,7 @@ class SeededWorker:
         self._loop.call_later(self._draw_s(), done, result)
 
     def _draw_s(self) -> float:
-        return self._random.choice([0.0001, 0.001, 0.01, 0.1]) * (1 + self._random.random())
+        return self._random.choice([0.0001, 0.001, 0.01, 0.1, 0.4]) * (1 + self._random.random())
 
     def close(self) -> None:
         """End."""
