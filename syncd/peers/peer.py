@@ -24,6 +24,7 @@ from syncd.errors import SyncError, SyncRefused
 from syncd.hub import Hub
 from syncd.logs import event
 from syncd.peers.address import PeerAddress
+from syncd.peers.attachments import Attachments
 from syncd.peers.deletions import Deletions
 from syncd.peers.exchange import Exchange
 from syncd.peers.member import PeerSocket
@@ -64,6 +65,7 @@ class Peer:
         self._was_settled = False
         self._exchange: Exchange | None = None
         self._deletions = Deletions(hub.store, address.url, self._say)
+        self._attachments = Attachments(hub.store, self._say)
         self._stored: dict[str, int] = {}
         self._quota = Quota()
 
@@ -154,6 +156,7 @@ class Peer:
         token = self._address.token
         exchange = Exchange(self._hub, socket, token, on_stored=self._note, on_over=self._on_over)
         self._exchange = exchange
+        self._attachments.begin()
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._discover, remote, exchange)
@@ -201,6 +204,7 @@ class Peer:
     def _on_change(self, change: Change) -> None:
         if self._exchange is not None:
             self._exchange.want(change.conversation)
+            self._attachments.want(change.conversation, change.messages)
 
     def _on_deleted(self, conversation: ConversationId) -> None:
         self._stored.pop(conversation, None)
@@ -220,12 +224,14 @@ class Peer:
         while True:
             await anyio.sleep(SWEEP_S)
             await self._deletions.carry(remote)
+            await self._attachments.carry(remote)
             exchange.let_go(self._idle_s)
             await anyio.to_thread.run_sync(self._write_down, self._take_stored())
             self._was_settled = self._was_settled or self.state in {"in sync", "read-only"}
 
     def _note(self, name: str, seq: int) -> None:
         self._stored[name] = seq
+        self._attachments.look(name)
 
     def _take_stored(self) -> dict[str, int]:
         stored, self._stored = self._stored, {}

@@ -73,7 +73,8 @@ async def test_what_is_written_anywhere_is_everywhere(
         await anyio.sleep(0.5)
         assert [one.traffic for one in nodes] == before
         assert len({one.conversation().log().digest for one in nodes}) == 1
-        assert all(peer.waiting() == 0 for one in nodes for peer in one.peers)
+        # Written down once a second.
+        await until(lambda: all(peer.waiting() == 0 for one in nodes for peer in one.peers))
 
 
 async def test_a_daemon_that_was_away_catches_up(tmp_path: Path) -> None:
@@ -159,6 +160,21 @@ async def test_a_deletion_of_then_is_heard_of_later(tmp_path: Path, deleted_at: 
         store.delete("c")
     async with net(tmp_path, [(0, 1)], 2) as nodes:
         await until(lambda: all(one.store.engine.is_deleted("c") for one in nodes))
+
+
+async def test_attachments_come_along(tmp_path: Path) -> None:
+    """Of messages from before the connection and from while it holds, through a chain, in both directions."""
+    file = tmp_path / "socks.txt"
+    file.write_text("warm")
+    with Store(tmp_path / "0.db") as store:
+        early = store.create(conversation_id="c")
+        first = early.append("user", parts=[early.attach(file)])
+    async with net(tmp_path, [(0, 1), (1, 2)], 3) as nodes:
+        await until(lambda: all(one.store.has_blob(first.blobs[0]) for one in nodes))
+        file.write_text("warmer")
+        late = nodes[2].conversation()
+        last = late.append("user", parts=[late.attach(file)])
+        await until(lambda: all(one.store.get_blob(last.blobs[0]) == b"warmer" for one in nodes))
 
 
 async def test_a_wrong_token_is_told_and_tried_again_seldom(tmp_path: Path) -> None:
