@@ -11,15 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import Anthropic, NothingToAnswer, OpenAIChat
+from adapters import Anthropic, Gemini, NothingToAnswer, OpenAIChat, OpenAIResponses
 from adapters.exchange import Adapter, Hidden, Report, Request, Tool
+from adapters.gemini.kinds import SIGNATURE
 from adapters.normalize import normalize
 from adapters.prefix import without_markers
+from adapters.remote import Remote
 from adapters.spaces import Place
 from crdt_conv import HiddenField, Message, MessageId, Part, Target
 from tests.adapters.test_normalize import WORDS, log
 from tests.providers.chat import ChatServer
+from tests.providers.gemini import GeminiServer
 from tests.providers.messages import MessagesServer, seal
+from tests.providers.responses import ResponsesServer
 from tests.providers.serving import Provider
 
 OTHER = Place("openai", "openai", "https://api.openai.com/v1", "gpt", "b")
@@ -45,8 +49,10 @@ JUDGED: list[tuple[Adapter, Provider, Mapping[str, Any]]] = [
     (claude("claude-opus-4-8"), MessagesServer(), {"thinking": {"type": "adaptive"}}),
     (claude("claude-sonnet-4-5"), MessagesServer(), {"thinking": {"type": "enabled", "budget_tokens": 2000}}),
     (claude(MessagesServer.bound), MessagesServer(), {}),
+    (OpenAIResponses("m", api_key="k"), ResponsesServer(), {}),
+    (Gemini("gemini-3-pro", api_key="k"), GeminiServer(), {}),
 ]
-HEADERS = {"authorization": "Bearer k", "x-api-key": "k", "anthropic-version": "1"}
+HEADERS = {"authorization": "Bearer k", "x-api-key": "k", "x-goog-api-key": "k", "anthropic-version": "1"}
 QUESTION = Message(MessageId("end"), "user", (), parts=(Part("p", "text", {"text": "?"}),))
 TOOLS = [Tool("look up", "Look something up", {"type": "object", "properties": {}})]
 
@@ -70,13 +76,11 @@ def sealed(entries: Sequence[Message], adapter: Adapter) -> tuple[list[Message],
 
 
 def _fields(part: Part, adapter: Adapter) -> list[HiddenField]:
-    assert isinstance(adapter, Anthropic | OpenAIChat)
+    assert isinstance(adapter, Remote)
     if part.type != "reasoning":
         return []
     own = adapter.place(Target(adapter.name))
-    kind = "thinking" if isinstance(adapter, Anthropic) else "reasoning"
-    key = "thinking" if own.provider == "mistral" else "reasoning_content"
-    data = seal(part.text) if isinstance(adapter, Anthropic) else key
+    kind, data = _seal(adapter, own.provider, part.text)
     made = {
         "own": own.seal(kind, data),
         "foreign": OTHER.seal("encrypted", "gAAA"),
@@ -85,6 +89,17 @@ def _fields(part: Part, adapter: Adapter) -> list[HiddenField]:
     is_bound = own.model == MessagesServer.bound
     # Of such a model nothing is ever sealed for every request.
     return [replace(made, at=part.id)] if made is not None and not (is_bound and part.text == "own") else []
+
+
+def _seal(adapter: Adapter, provider: str, text: str) -> tuple[str, str]:
+    """Return what this adapter's provider seals reasoning with."""
+    if isinstance(adapter, Anthropic):
+        return "thinking", seal(text)
+    if isinstance(adapter, Gemini):
+        return SIGNATURE, "c2lnbmVk"
+    if isinstance(adapter, OpenAIResponses):
+        return "reasoning", json.dumps({"type": "reasoning", "summary": [], "encrypted_content": "sealed"})
+    return "reasoning", "thinking" if provider == "mistral" else "reasoning_content"
 
 
 KNOWN: dict[str, Message] = {}
@@ -135,7 +150,8 @@ def test_requests_grow_at_their_end(
 
 
 def _unmarked(request: Request) -> list[Any]:
-    messages: list[Any] = without_markers(json.loads(request.content)["messages"])
+    body = without_markers(json.loads(request.content))
+    messages: list[Any] = next(body[key] for key in ("messages", "input", "contents") if key in body)
     return messages
 
 

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from adapters import Adapter, Anthropic, OpenAIChat
+from adapters import Adapter, Anthropic, Gemini, OpenAIChat, OpenAIResponses
+from adapters.remote import Remote
 from adapters.spaces import Place
 from tests.adapters.dialogues import Dialogue, dialogue
 from tests.providers.chat import ChatServer
+from tests.providers.gemini import GeminiServer
 from tests.providers.messages import MessagesServer
+from tests.providers.responses import ResponsesServer
 from tests.providers.serving import Answer, Provider, serving
 
 pytestmark = pytest.mark.anyio
 
-NAMES = ["openai", "deepseek", "mistral", "openrouter", "claude", "bound"]
+NAMES = ["openai", "deepseek", "mistral", "openrouter", "claude", "bound", "responses", "gemini"]
 PAIRS = list(itertools.permutations(NAMES, 2))
+OTHERS: dict[str, Callable[..., Provider]] = {
+    "claude": MessagesServer,
+    "bound": MessagesServer,
+    "responses": ResponsesServer,
+    "gemini": GeminiServer,
+}
 # What Claude's older models seal, its newer ones read.
 SHARED = {("claude", "bound")}
 CALLS = Answer("Let me look.", "hm", [("weather", '{"city":"Rome"}'), ("time", "{}")])
@@ -28,16 +37,22 @@ CALLS = Answer("Let me look.", "hm", [("weather", '{"city":"Rome"}'), ("time", "
 def server_of(name: str) -> Provider:
     """Return a server that calls tools first, then answers."""
     script = (CALLS, Answer("Warm.", "so"), Answer("Bye.", "well"))
-    return MessagesServer(*script) if name in ("claude", "bound") else ChatServer(*script, dialect=name)
+    return OTHERS[name](*script) if name in OTHERS else ChatServer(*script, dialect=name)
 
 
 def adapter_of(name: str, url: str) -> Adapter:
     """Return an adapter for a server, under its own name."""
-    made: Anthropic | OpenAIChat
+    made: Remote
     if name in ("claude", "bound"):
         model = MessagesServer.bound if name == "bound" else "claude-opus-4-1"
         made = Anthropic(model, base_url=url, api_key="k")
         made._place = Place("anthropic", "anthropic", made.base_url, model, "a")
+    elif name == "responses":
+        made = OpenAIResponses("m", base_url=url, api_key="k")
+        made._place = Place("openai", "openai", made.base_url, "m", "a")
+    elif name == "gemini":
+        made = Gemini("gemini-3-pro", base_url=url, api_key="k")
+        made._place = Place("gemini", "gemini-api", made.base_url, "gemini-3-pro", "a")
     else:
         made = OpenAIChat("m", base_url=url, api_key="k", dialect=name)
         space = "openrouter" if name == "openrouter" else f"host:{name}"
