@@ -159,8 +159,6 @@ class _Writer:
             reason = told.reason
             if told and field.prefix != self._chain.value:
                 reason = "the conversation before it is not the one that it stands for"
-            if told and field.model != self._place.model:
-                reason = f"it is {field.model}'s"
             if not reason:
                 return field
             self.left_out.append(Note(message.id, f"{field.kind}: {reason}"))

@@ -67,11 +67,13 @@ CALLS = (
 def test_signatures_go_back_on_their_parts(conversation: Conversation) -> None:
     """Of parallel calls one is signed; signed texts are not joined, and an empty one keeps its place."""
     texts = ({"text": "I "}, {"text": "look."}, {"text": "Now.", "thoughtSignature": "dHh0"})
-    answer = reply(conversation, texts, CALLS, [{"text": "", "thoughtSignature": "ZW5k"}])
+    end = [{"text": "Well."}, {"text": "", "thoughtSignature": "ZW5k"}]
+    answer = reply(conversation, texts, [{"text": "So."}], CALLS, end)
     answer_calls(conversation, answer)
     contents, _ = ask(conversation)
     sent = [(part.get("text"), part.get("thoughtSignature")) for part in contents[1]["parts"]]
-    assert sent == [("I look.", None), ("Now.", "dHh0"), (None, "c2ln"), (None, None), ("", "ZW5k")]
+    texts_sent = [("I look.", None), ("Now.", "dHh0"), ("So.", None)]
+    assert sent == [*texts_sent, (None, "c2ln"), (None, None), ("Well.", None), ("", "ZW5k")]
     assert [part["functionResponse"]["response"] for part in contents[2]["parts"]] == [{"output": "done"}] * 2
 
 

@@ -169,6 +169,16 @@ def test_reasoning_that_nothing_was_made_from_is_left_out(conversation: Conversa
     assert "nothing was made from" in report.left_out[0].reason
 
 
+def test_what_pairs_with_what_is_missing_has_no_id(conversation: Conversation) -> None:
+    """Reasoning that was only held by the provider is lost: the text made from it goes without its id."""
+    conversation.append("user", "Where?")
+    held = {"type": "reasoning", "id": "rs_1", "summary": []}
+    answer = reply(conversation, held, said("To the sea."))
+    conversation.append("user", "When?")
+    request, _ = ask(conversation, refused=frozenset({f"{answer.id}:server"}))
+    assert inputs(request)[1] == {"role": "assistant", "content": "To the sea."}
+
+
 def test_calls_results_and_other_items_keep_their_places(conversation: Conversation) -> None:
     """Parallel calls come back with their results behind them; an item that nobody knows goes back whole."""
     conversation.append("user", "Where?")
