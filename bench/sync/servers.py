@@ -92,14 +92,15 @@ def running(name: str, folder: Path, port: int = 0) -> Iterator[Running]:
     environment = {**os.environ, "HOST": "127.0.0.1", "PORT": str(port), "CONV_TOKEN": "bench"}
     if kind == "y-websocket stored":
         environment["YPERSISTENCE"] = str(folder / "leveldb")
-    process = subprocess.Popen(
-        commands[kind],
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "errors.log").open("ab"),
-        cwd=PEERS,
-        env=environment,
-        preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),
-    )
+    with (folder / "errors.log").open("ab") as errors:
+        process = subprocess.Popen(
+            commands[kind],
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            cwd=PEERS,
+            env=environment,
+            preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),
+        )
     try:
         _wait_for(process, port)
         is_hocuspocus = kind.startswith("hocuspocus") or name.endswith("(collab)")

@@ -76,11 +76,12 @@ async def test_it_tells_who_is_slow_and_whether_the_disk_fails(tmp_path: Path) -
             families = text_string_to_metric_families(text)
             return {s.name: s.value for family in families for s in family.samples}
 
-        before = told()
-        socket = hub.open_socket(CongestedWire())
-        assert not socket.relay(Reader(), b"\x00" * 10, Outgoing(b""))
-        hub.commits.has_failed = True
-        after = told()
+        async with hub.running():
+            before = told()
+            socket = hub.open_socket(CongestedWire())
+            assert not socket.relay(Reader(), b"\x00" * 10, Outgoing(b""))
+            hub.commits.has_failed = True
+            after = told()
     names = ("syncd_sockets", "syncd_lagging_sockets", "syncd_held_bytes", "syncd_store_failing")
     assert [before[name] for name in names] == [0, 0, 0, 0]
     assert [after[name] for name in names] == [1, 1, 10, 1]
