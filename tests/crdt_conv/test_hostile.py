@@ -219,6 +219,29 @@ def test_whoever_is_the_victim_writes_on() -> None:
         assert {problem.code for problem in reader.problems()} <= {"pending_update"}
 
 
+HUGE = {
+    "a text": {
+        "parts": by_hand.array(
+            by_hand.mapping(type=by_hand.string("text"), text=by_hand.string("x" * 5_000_000))
+        )
+    },
+    "a role": {"role": by_hand.string("r" * 5_000_000)},
+    "parents": {"parents": by_hand.array(*(by_hand.string(f"m{n}") for n in range(100_000)))},
+    "keys": {"author": by_hand.mapping(**{f"k{n}": by_hand.NULL for n in range(100_000)})},
+    "parts": {"parts": by_hand.array(*[by_hand.mapping(type=by_hand.string("text"))] * 100_000)},
+}
+
+
+@pytest.mark.parametrize("huge", HUGE.values(), ids=HUGE.keys())
+def test_a_huge_value_is_one_message(huge: dict[str, bytes]) -> None:
+    """Megabytes in one field, or 100,000 of something: shown or reported, also after a restart."""
+    conversation = survivor(by_hand.entry(7, "m", 0, **huge))
+    again = restarted(conversation)
+    assert again.problems() == conversation.problems()
+    assert again.log() == conversation.log()
+    assert {"before", "after"} <= set(texts(again.log().messages))
+
+
 def test_a_gap_sent_again_is_no_news() -> None:
     """An update that waits for another is logged once, however often it comes."""
     conversation = replica()
