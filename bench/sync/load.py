@@ -8,6 +8,8 @@ how many marks came in, so that merged updates count for what they hold.
 from __future__ import annotations
 
 import asyncio
+import random
+import string
 
 import pycrdt
 from websockets.frames import Frame, Opcode
@@ -19,15 +21,16 @@ from crdt_conv import Store
 MARK = b"<mark-10b>"
 
 
-def make_updates(count: int) -> list[bytes]:
-    """Return updates of one replica, each inserting a mark at the end, as a token would be."""
+def make_updates(count: int, *, has_noise: bool = False) -> list[bytes]:
+    """Return updates of one replica, each adding a mark as a token would be added, with noise or without."""
+    noise = random.Random(1)
     document: pycrdt.Doc[object] = pycrdt.Doc()
     text = document.get("t", type=pycrdt.Text)
     made: list[bytes] = []
     subscription = document.observe(lambda event: made.append(event.update))
     mark = MARK.decode()
     for _ in range(count):
-        text += mark
+        text += mark + "".join(noise.choices(string.ascii_lowercase, k=6)) if has_noise else mark
     document.unobserve(subscription)
     return made
 
