@@ -8,10 +8,16 @@ text in two, and reads both alike. https://github.com/yjs/yjs, ``splitItem`` and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from crdt_conv.errors import MalformedUpdate
 from crdt_conv.structs import STRING, Id, Struct, Structs, number_of
+from crdt_conv.updates import merge_updates
+
+MANY: Final = 64
+"""Beyond so many updates their texts are put together: yrs joins pieces in time like their square."""
 
 _LEFT, _KEY = 0x80, 0x20
 
@@ -27,6 +33,17 @@ def coalesce(update: bytes) -> bytes:
         return update
     written = (block.encode(client) for client, block in blocks.items())
     return b"".join((number_of(len(blocks)), *written, structs.rest))
+
+
+def merge_written(updates: Sequence[bytes]) -> bytes:
+    """
+    Merge updates as they were written one after another, perhaps letter by letter.
+
+    Raises:
+        MalformedUpdate: One of them is no update.
+    """
+    merged = merge_updates(updates)
+    return coalesce(merged) if len(updates) > MANY else merged
 
 
 @dataclass(slots=True)

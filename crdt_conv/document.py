@@ -22,6 +22,7 @@ from weakref import WeakMethod, finalize
 from pycrdt import Array, Doc, Map, Text, TransactionEvent
 
 from crdt_conv import schema
+from crdt_conv.batches import batches, bundles, is_update
 from crdt_conv.encoding import ListOf, MapOf, TextOf
 from crdt_conv.errors import MalformedUpdate
 from crdt_conv.fields import Json, plain
@@ -30,7 +31,6 @@ from crdt_conv.message import Message
 from crdt_conv.nesting import DEEPEST_TYPE, deepest, most_types, without_harm
 from crdt_conv.structs import Ranges
 from crdt_conv.updates import (
-    check_update,
     covers,
     has_structs,
     lacking,
@@ -38,11 +38,6 @@ from crdt_conv.updates import (
     read_deletes,
     read_state_vector,
 )
-
-BUNDLED: Final = 512
-"""So many updates are merged to be asked about together."""
-BUNDLED_BYTES: Final = 64 * 1024
-"""Updates up to this length are merged to be asked about; merging takes several times their size."""
 
 DEEPEST_UNSEEN: Final = 2_000
 """How deep types may come to stand in roots that we don't read, before all is read anew."""
@@ -110,9 +105,10 @@ class Document:
         own, self._own = self._own, []
         # What they change is known to whoever made them.
         known, self._changes = self._changes, Changes()
-        with self._ydoc.transaction():
-            for update in own:
-                self._ydoc.apply_update(update)
+        for batch in batches(own):
+            with self._ydoc.transaction():
+                for update in batch:
+                    self._ydoc.apply_update(update)
         self._changes = known
 
     # Bytes in and out
@@ -121,14 +117,14 @@ class Document:
         log = list(updates)
         harmless: list[bytes] | None = None
         if not _is_shallow(log) or not self._apply_all(log):
-            sound = [_is_update(update) for update in log]
+            sound = [is_update(update) for update in log]
             unsound = [update for update, is_sound in zip(log, sound, strict=True) if not is_sound]
             log = [update for update, is_sound in zip(log, sound, strict=True) if is_sound]
             harmless = self._apply_harmless(log)
             self._refused += unsound
         state_vector = self.state_vector
         clocks = read_state_vector(state_vector)
-        if any(self._waits(update, state_vector, clocks) for update in _bundles(log)):
+        if any(self._waits(update, state_vector, clocks) for update in bundles(log)):
             self._keep_pending(log)
         if self._pending:
             # Yjs gives up too early on what waits; asked again, all at once, it integrates the rest.
@@ -140,17 +136,21 @@ class Document:
         """Apply a log; whether all of it could be."""
         self._refused.clear()
         try:
-            with self._ydoc.transaction():
-                for update in log:
-                    try:
-                        self._ydoc.apply_update(update)
-                    except (ValueError, RuntimeError):
-                        self._refused.append(update)
+            for batch in batches(log):
+                with self._ydoc.transaction():
+                    self._refused += (update for update in batch if not self._is_applied(update))
         except BaseException as error:
             if not is_panic(error):
                 raise
             return False
         return not self._refused
+
+    def _is_applied(self, update: bytes) -> bool:
+        try:
+            self._ydoc.apply_update(update)
+        except (ValueError, RuntimeError):
+            return False
+        return True
 
     def _apply_harmless(self, log: list[bytes]) -> list[bytes]:
         """Apply what of a log does no harm, in a new Y.Doc; returns it."""
@@ -435,19 +435,6 @@ def _exact(value: Any) -> Any:
         return None
 
 
-def _bundles(log: list[bytes]) -> Iterator[bytes]:
-    """Yield the updates of a log, the small ones merged: asking each by itself takes longer than loading."""
-    yield from (update for update in log if len(update) > BUNDLED_BYTES)
-    small = [update for update in log if len(update) <= BUNDLED_BYTES]
-    # Not all at once: pycrdt holds the interpreter in each call, and others wait for it.
-    for first in range(0, len(small), BUNDLED):
-        bundle = small[first : first + BUNDLED]
-        try:
-            yield merge_updates(bundle)
-        except MalformedUpdate:
-            yield merge_updates([update for update in bundle if _is_update(update)])
-
-
 def _is_shallow(log: list[bytes]) -> bool:
     """Whether no types stand too deep in each other, as far as a log says so by itself."""
     if sum(map(most_types, log)) <= DEEPEST_TYPE:
@@ -456,14 +443,6 @@ def _is_shallow(log: list[bytes]) -> bool:
         return deepest(log) <= DEEPEST_TYPE
     except MalformedUpdate:
         return False
-
-
-def _is_update(update: bytes) -> bool:
-    try:
-        check_update(update)
-    except MalformedUpdate:
-        return False
-    return True
 
 
 def is_panic(error: BaseException) -> bool:

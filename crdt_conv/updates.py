@@ -20,6 +20,8 @@ from crdt_conv.errors import MalformedUpdate
 from crdt_conv.structs import Ranges
 
 EMPTY_UPDATE: Final = b"\x00\x00"
+MERGED_AT_ONCE: Final = 64
+"""The time of one ``pycrdt.merge_updates`` grows with the square of how many updates it is given."""
 
 Clocks = dict[int, int]
 
@@ -31,10 +33,15 @@ def merge_updates(updates: Iterable[bytes]) -> bytes:
     Raises:
         MalformedUpdate: One of them is no update.
     """
-    several = tuple(updates)
+    several = list(updates)
     if not several:
         return EMPTY_UPDATE
     try:
+        while len(several) > MERGED_AT_ONCE:
+            several = [
+                pycrdt.merge_updates(*several[first : first + MERGED_AT_ONCE])
+                for first in range(0, len(several), MERGED_AT_ONCE)
+            ]
         return pycrdt.merge_updates(*several)
     except (ValueError, RuntimeError) as error:
         raise MalformedUpdate("not a Yjs update") from error

@@ -16,9 +16,9 @@ from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 import anyio
 
 from crdt_conv import ConversationDeleted, MalformedUpdate, StoreError
+from crdt_conv.coalesce import merge_written
 from crdt_conv.engine import Row
 from crdt_conv.ids import ConversationId
-from crdt_conv.updates import merge_updates
 from syncd.worker import ThreadWorker, Worker
 
 T = TypeVar("T")
@@ -150,6 +150,6 @@ def _merged(submitted: list[tuple[bytes, T]]) -> list[tuple[list[tuple[bytes, T]
     if len(submitted) == 1:
         return [(submitted, submitted[0][0])]
     try:
-        return [(submitted, merge_updates(update for update, _ in submitted))]
+        return [(submitted, merge_written([update for update, _ in submitted]))]
     except MalformedUpdate:
         return [([one], one[0]) for one in submitted]

@@ -18,6 +18,7 @@ from typing import Final
 
 from crdt_conv.checks import check_text
 from crdt_conv.clock import HybridClock
+from crdt_conv.coalesce import merge_written
 from crdt_conv.document import Changes, Document, is_panic
 from crdt_conv.encoded import EncodedDocument
 from crdt_conv.encoding import Additions, MapOf
@@ -32,7 +33,7 @@ from crdt_conv.message import REDACTED, Author, Message, parse_message
 from crdt_conv.node import Node
 from crdt_conv.subscribers import Subscribers
 from crdt_conv.update_log import UpdateLog
-from crdt_conv.updates import check_update, merge_updates
+from crdt_conv.updates import check_update
 from crdt_conv.views import Change
 
 ADDITIONS: Final = 1000
@@ -387,7 +388,7 @@ class Replica:
 
     def _apply_all(self, rows: Sequence[tuple[int, bytes]]) -> Changes:
         document = self._document
-        update = rows[0][1] if len(rows) == 1 else merge_updates(update for _, update in rows)
+        update = rows[0][1] if len(rows) == 1 else merge_written([update for _, update in rows])
         # With no document in memory, reading the log reads this update with it.
         changes = self._read_again() if document is None else self._apply(document, update)
         changes.update = update

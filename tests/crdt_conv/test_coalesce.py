@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt_conv.coalesce import coalesce
+from crdt_conv.coalesce import MANY, coalesce, merge_written
 from crdt_conv.encoded import EncodedDocument
 from crdt_conv.updates import lacking, merge_updates
 
@@ -109,3 +109,12 @@ def test_a_text_behind_another_s_stays_by_itself(clients: tuple[int, int], at: i
     text.insert(at, "c")
     merged = merge_updates(updates)
     assert read(coalesce(merged)) == read(merged)
+
+
+@pytest.mark.parametrize(("count", "is_one_piece"), [(MANY, False), (MANY + 1, True)])
+def test_a_burst_of_letters_is_merged_into_one_piece(count: int, *, is_one_piece: bool) -> None:
+    """The same text to whoever reads it; as many bytes as it has letters, and some more."""
+    updates = typed([(0, "type", "a")] * count)
+    merged = merge_written(updates)
+    assert read(merged) == read(merge_updates(updates))
+    assert (len(merged) < count + 50) is is_one_piece

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import random
+from typing import Any
+
+import pycrdt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_conv.errors import MalformedUpdate
-from crdt_conv.updates import check_update, covers, merge_updates, read_deletes, read_state_vector
+from crdt_conv.updates import (
+    MERGED_AT_ONCE,
+    check_update,
+    covers,
+    merge_updates,
+    read_deletes,
+    read_state_vector,
+)
 
 COVERED = [
     ({}, {}, True),
@@ -54,3 +65,29 @@ def test_noise_never_raises_anything_else(noise: bytes) -> None:
 def test_merging_nothing_is_the_empty_update() -> None:
     """No updates merge into the one that says nothing."""
     assert merge_updates([]) == b"\x00\x00"
+
+
+@pytest.mark.parametrize("count", [1, MERGED_AT_ONCE, MERGED_AT_ONCE + 1, MERGED_AT_ONCE**2 + 1])
+def test_many_updates_are_merged_as_at_once(count: int) -> None:
+    """Groups of them lose none, in whatever order they come, also where one is missing and the rest waits."""
+    made: list[bytes] = []
+    document: pycrdt.Doc[Any] = pycrdt.Doc()
+    text: pycrdt.Text = document.get("text", type=pycrdt.Text)
+    subscription = document.observe(lambda event: made.append(event.update))
+    while len(made) < count:
+        text += f"{len(made)} "
+        if len(made) % 7 == 0:
+            made.pop()
+            del text[0]
+    document.unobserve(subscription)
+    random.Random(count).shuffle(made)
+    assert merge_updates(made) == pycrdt.merge_updates(*made)
+
+
+def test_one_that_is_none_among_many_is_refused() -> None:
+    """Wherever it stands."""
+    for at in (0, MERGED_AT_ONCE, 3 * MERGED_AT_ONCE):
+        several = [b"\x00\x00"] * (3 * MERGED_AT_ONCE + 1)
+        several[at] = b"\x01"
+        with pytest.raises(MalformedUpdate):
+            merge_updates(several)
