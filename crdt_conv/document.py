@@ -58,6 +58,15 @@ class Changes:
     written: dict[MessageId, Message] = field(default_factory=dict)
     """New messages of which is known that they read as they were written."""
 
+    def note(self, root: str, key: str) -> None:
+        """Note that something changed under a key of a root."""
+        if root == "messages":
+            self.messages.add(MessageId(key))
+        elif root == "runs":
+            self.runs.add(key)
+        elif root in schema.SMALL_ROOTS:
+            self.roots.add(root)
+
 
 class Document:
     """A Y.Doc of schema 1. Not to be used from two threads."""
@@ -74,6 +83,7 @@ class Document:
         self._changes = Changes()
         self._refused: list[bytes] = []
         self._changed_depth = self._unseen_depth = 0
+        self._written: set[tuple[str, str]] = set()
         self._load(updates)
         self._observe()
 
@@ -203,8 +213,13 @@ class Document:
     def transaction(self) -> Iterator[Changes]:
         """Make changes as one update; the yielded ``Changes`` is filled in at the end."""
         changes = self._changes = Changes()
+        self._written.clear()
         with self._doc.transaction():
             yield changes
+        if self.is_pending and changes.update:
+            # Of an entry that came behind a gap Yjs tells nothing, whatever happens to it.
+            for root, key in self._written:
+                changes.note(root, key)
 
     def encode(self, state_vector: bytes | None = None) -> bytes:
         """
@@ -379,13 +394,14 @@ class Document:
 
     def read_exact(self, root: str, key: str, field: str) -> Any:
         """Return one field of an entry as JSON and bytes; nothing where it is not there."""
-        entry = self.entry(root, key)
-        value = entry.get(field) if entry is not None else None
+        entry = self._roots[root].get(key)
+        value = entry.get(field) if isinstance(entry, Map) else None
         # Item by item, so that only the odd one is lost.
         return [_exact(item) for item in value] if isinstance(value, Array) else _exact(value)
 
     def put(self, root: str, key: str, value: Any) -> None:
         """Set an entry of a root; inside ``transaction``."""
+        self._written.add((root, key))
         self._roots[root][key] = shared(value)
 
     def put_text(self, root: str, key: str, text: str) -> None:
@@ -408,6 +424,7 @@ class Document:
 
     def entry(self, root: str, key: str) -> Map[Any] | None:
         """Return an entry that is a Map, to be changed inside ``transaction``."""
+        self._written.add((root, key))
         value = self._roots[root].get(key)
         return value if isinstance(value, Map) else None
 

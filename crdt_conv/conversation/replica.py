@@ -247,17 +247,17 @@ class Replica:
             # What comes next must not depend on what the log does not hold.
             self._additions = None
             raise
-        if self._document is not None and self._document.is_pending:
+        has_gap = self._document is not None and self._document.is_pending
+        if has_gap:
             # What waits may wait for this.
-            changes = self._read_again()
-            changes.update = update
+            changes = self._read_again(update)
         else:
             if self._document is not None:
                 self._document.take(update)
             ids = {message.id for message in written}
             changes = Changes(update, messages=ids, written={message.id: message for message in written})
             index.settle(changes, self)
-        self._announce(changes, self._seq, None, is_listed=True)
+        self._announce(changes, self._seq, None, is_listed=not has_gap)
 
     def _check_not_writing(self) -> None:
         if self._is_writing:
@@ -390,19 +390,18 @@ class Replica:
         document = self._document
         update = rows[0][1] if len(rows) == 1 else merge_written([update for _, update in rows])
         # With no document in memory, reading the log reads this update with it.
-        changes = self._read_again() if document is None else self._apply(document, update)
-        changes.update = update
-        return changes
+        return self._read_again(update) if document is None else self._apply(document, update)
 
     def _apply(self, document: Document, update: bytes) -> Changes:
         index = self.index
         changes = document.apply(update)
         if changes is None:
-            changes = self._read_again()
+            changes = self._read_again(update)
             if self.document.refused > document.refused:
                 self._forget()
                 raise MalformedUpdate("an update that can't be integrated")
             return changes
+        changes.update = update
         index.settle(changes, document)
         return changes
 
@@ -415,12 +414,18 @@ class Replica:
         self._document = Document(update for at, update in self._log.read(self.id) if at < seq)
         self._index = self._load_index(stored)
 
-    def _read_again(self) -> Changes:
-        """Build the replica anew from the log; returns how it differs from what it was."""
+    def _read_again(self, update: bytes) -> Changes:
+        """
+        Build the replica anew from the log; returns how it differs from what it was.
+
+        For where Yjs does not tell of all that an update did.
+        """
         before = self._index.contents() if self._index is not None else {}
+        roots = self._index.roots if self._index is not None else {}
         self._forget()
         messages = self.index.differs(before)
-        return Changes(messages=messages, runs=set(self.document.read("runs")), roots={"meta"})
+        differing = {name for name, root in self.index.roots.items() if root != roots.get(name, {})}
+        return Changes(update, messages, set(self.document.read("runs")), differing)
 
     def _sweep(self, changed: Iterable[MessageId]) -> None:
         """Do what must follow a change from elsewhere; see ``Writing``."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pycrdt import Doc, Map
 
-from crdt_conv import Change, Conversation
+from crdt_conv import Change, Conversation, HiddenField
 from crdt_conv.document import Document
 from crdt_conv.ids import now_ms
 from crdt_conv.updates import merge_updates
@@ -129,3 +129,19 @@ def test_all_updates_merged_are_the_conversation() -> None:
     merged = Reader([merge_updates(reversed(updates))])
     head = source.heads()[0].id
     assert (merged.document.is_pending, merged.graph.digest(head)) == (False, source.digest(head))
+
+
+def test_what_is_written_into_a_message_from_behind_a_gap_is_told_and_shown() -> None:
+    """Yjs says nothing of a change in what came before what it waits for; whoever listens hears of it."""
+    source, updates, heard = replica(), list[bytes](), list[Change]()
+    source.subscribe(lambda change: updates.append(change.update))
+    source.title = "comes too late"
+    # Usage makes it a change of the same Y.Doc.
+    answer = source.append("assistant", "three", usage={"output_tokens": 3})
+    target = replica("c", "bob")
+    for update in updates[1:]:
+        target.receive(update)
+    target.subscribe(heard.append)
+    target.add_hidden(answer.id, HiddenField("openai", "x", "id", "resp_1"))
+    assert heard[-1].messages == {answer.id}
+    assert target.message(answer.id).hidden_count == 1
