@@ -18,6 +18,7 @@ from adapters.errors import (
     RequestRefused,
     RunFailed,
     StreamBroken,
+    TooManyRounds,
 )
 from adapters.exchange import Adapter, Note, Report, Request
 from adapters.executor import Executor
@@ -26,6 +27,7 @@ from adapters.llamacpp import LlamaCpp, find_model
 from adapters.ollama import Ollama
 from adapters.openai_chat import OpenAIChat
 from adapters.openai_responses import OpenAIResponses
+from adapters.tools import FunctionTool
 
 __all__ = [
     "Adapter",
@@ -33,6 +35,7 @@ __all__ = [
     "Anthropic",
     "ContextOverflow",
     "Executor",
+    "FunctionTool",
     "Gemini",
     "HandleLost",
     "HiddenRefused",
@@ -51,5 +54,6 @@ __all__ = [
     "RequestRefused",
     "RunFailed",
     "StreamBroken",
+    "TooManyRounds",
     "find_model",
 ]

@@ -86,7 +86,8 @@ async def cancel(conversation: Conversation, run_id: str) -> None:
 
 def answer(conversation: Conversation, run: Run) -> Message | None:
     """Return the newest message that answers a run, if any has begun."""
-    placed = [output for output in run.outputs if output in conversation.graph]
+    graph = conversation.graph
+    placed = [output for output in run.outputs if output in graph and graph[output].is_reply]
     return conversation.message(placed[-1]) if placed else None
 
 

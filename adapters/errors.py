@@ -13,6 +13,7 @@ Errors of adapters, grouped by what the caller does about them.
     ├── NotAuthorized          ask the user: the key
     ├── QuotaExceeded          ask the user: the account has nothing left
     ├── ProviderUnavailable    try again: not reached, loading, overloaded
+    ├── TooManyRounds          ask the user: the model goes on calling tools
     ├── StreamBroken           try again as a new answer: cut off in its middle
     └── RunFailed              ask the user: the run is over, and has no whole answer
 
@@ -113,6 +114,12 @@ class StreamBroken(AdapterError):
 
     type = "stream_broken"
     is_retryable = True
+
+
+class TooManyRounds(AdapterError):
+    """A model has called tools so often that somebody should look; asked again, it goes on."""
+
+    type = "too_many_rounds"
 
 
 class RunFailed(AdapterError):

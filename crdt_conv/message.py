@@ -199,7 +199,8 @@ def is_redacted(fields: Fields) -> bool:
 
 def blobs_of(parts: Iterable[Part], sealed: Iterable[Json]) -> tuple[str, ...]:
     """Return the SHA-256 of every blob that parts or hidden fields refer to."""
-    media = (part.content.get("sha256") for part in parts if part.type == "media")
+    # A result that was cut refers to the whole of it.
+    media = (part.content.get("sha256") for part in parts if part.type in ("media", "tool_result"))
     return tuple(sorted({blob for blob in (*media, *sealed) if isinstance(blob, str) and blob}))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from crdt_conv.calls import BEGUN, Call, read_calls
 from crdt_conv.fields import Fields, Json
 from crdt_conv.ids import MessageId, RunId
 from crdt_conv.message import MAIN
@@ -52,7 +53,8 @@ class Run:
     One entry of the ``runs`` root.
 
     ``created`` is in milliseconds; ``outputs`` are ids of the messages that answer
-    it; each claim is ``{executor, epoch, at}``; ``error`` is ``{type, message}``.
+    it, results of tools among them; each claim is ``{executor, epoch, at}``; ``error`` is
+    ``{type, message}``; ``parked`` is the last epoch whose owner put the run down in good order.
     """
 
     id: RunId
@@ -67,6 +69,8 @@ class Run:
     sent: Mapping[str, Json] | None = None
     error: Mapping[str, Json] | None = None
     cancel: bool = False
+    calls: tuple[Call, ...] = ()
+    parked: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -78,6 +82,23 @@ class Run:
         """The highest epoch that was claimed; 0 if none was."""
         epochs = (claim.get("epoch") for claim in self.claims)
         return max((int(epoch) for epoch in epochs if isinstance(epoch, int | float)), default=0)
+
+    @property
+    def pending(self) -> tuple[Call, ...]:
+        """The calls that wait for a person."""
+        return () if self.is_over else tuple(call for call in self.calls if call.is_waiting)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing can be done before a person has said something."""
+        can_go_on = any(call.state == BEGUN or call.is_decided for call in self.calls)
+        return bool(self.pending) and not can_go_on
+
+    @property
+    def broken_off(self) -> int:
+        """How many owners have gone since one put it down in good order."""
+        epochs = (claim.get("epoch") for claim in self.claims)
+        return sum(isinstance(epoch, int | float) and epoch > self.parked for epoch in epochs)
 
     def as_json(self) -> dict[str, Json]:
         """Return the run as the programs print it."""
@@ -94,6 +115,7 @@ class Run:
             "sent": self.sent,
             "error": self.error,
             "cancel": self.cancel,
+            "calls": [call.as_json() for call in self.calls],
         }
 
 
@@ -124,4 +146,6 @@ def parse_run(run_id: str, raw: object) -> Run:
         sent=fields.optional("sent", dict),
         error=fields.optional("error", dict),
         cancel=fields.get("cancel", bool, False),
+        calls=read_calls(fields.raw),
+        parked=fields.milliseconds("parked"),
     )

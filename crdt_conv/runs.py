@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pycrdt import Array, Map
 
 from crdt_conv import schema
+from crdt_conv.calls import APPROVAL, CALL, Call
 from crdt_conv.errors import InvalidMessage, MalformedEntry, UnknownRun
 from crdt_conv.fields import Json
 from crdt_conv.ids import MessageId, RunId, new_id
@@ -116,6 +117,42 @@ class Runs:
     def cancel(self, run_id: str) -> Run:
         """Ask the executor to stop; any device may. A run that is over stays as it is."""
         return self[run_id] if self[run_id].is_over else self.update(run_id, cancel=True)
+
+    def approve(self, run_id: str, call_id: str, *, approved: bool = True) -> Run:
+        """
+        Say whether a call of a tool may be made; any device may.
+
+        Args:
+            run_id: The run.
+            call_id: The call's ``call_id``, as it stands in the message, or its ``key`` (``Call.key``).
+            approved: Whether it may be.
+
+        Raises:
+            InvalidMessage: No such call waits in this run.
+            UnknownRun: It is not here.
+            StoreError: It could not be made durable.
+        """
+        waiting = [call for call in self[run_id].pending if call_id in (call.key, self._call_id(call))]
+        if not waiting:
+            raise InvalidMessage(f"no call {call_id} of this run waits for approval")
+        answer: Json = {
+            "approved": approved,
+            "by": self._conversation.author.device,
+            "at": self._conversation.next_created(),
+        }
+        return self.update(run_id, **{APPROVAL + waiting[0].key: answer})
+
+    def _call_id(self, call: Call) -> Json:
+        """Return what the model calls a call; nothing where its message is not here."""
+        if call.message not in self._conversation.graph:
+            return None
+        parts = self._conversation.message(call.message).parts
+        return next((part.content.get("call_id") for part in parts if part.id == call.part), None)
+
+    def record(self, run_id: str, *calls: Call) -> Run:
+        """Write down how calls go, as one update; raises as ``update`` does."""
+        records: dict[str, Json] = {CALL + call.key: call.as_record() for call in calls}
+        return self.update(run_id, **records)
 
     def update(
         self, run_id: str, *, claim: Json = None, output: MessageId | None = None, **values: Json

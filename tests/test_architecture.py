@@ -31,6 +31,7 @@ FORBIDDEN = {
 # A foreign library that does I/O or owns bytes, and where it may be imported.
 HOMES = {
     "cryptography": ("syncd/auth/",),
+    "docstring_parser": ("adapters/tools/functions.py",),
     "filelock": ("crdt_conv/store/lock.py",),
     "httpx": ("adapters/http/", "adapters/llamacpp/client.py", "syncd/cli/", "syncd/client/remote.py"),
     "httpx_sse": ("adapters/http/", "adapters/llamacpp/client.py", "syncd/client/remote.py"),
@@ -38,6 +39,8 @@ HOMES = {
     "jwt": ("syncd/auth/",),
     "prometheus_client": ("syncd/cli/status.py", "syncd/metrics.py"),
     "pycrdt": ("crdt_conv/",),
+    "pydantic": ("adapters/tools/functions.py",),
+    "pydantic_core": ("adapters/tools/",),
     "rfc8785": ("crdt_conv/digest.py",),
     "rich": ("syncd/cli/",),
     "sqlite3": ("crdt_conv/store/", "syncd/interchange/formats/llm_logs.py"),

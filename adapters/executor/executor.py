@@ -10,7 +10,7 @@ answer, and the new one begins beside it, at most ``MAX_EPOCHS`` times.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self
@@ -21,8 +21,10 @@ from anyio.abc import TaskGroup
 from adapters.answers import Changes, answer_pieces, watching
 from adapters.errors import RunFailed
 from adapters.exchange import Adapter, Forgets
-from adapters.executor.fulfil import Fulfilment
-from adapters.executor.leases import RENEW_S, TTL_S, Leases
+from adapters.executor.fulfil import MAX_ROUNDS, Fulfilment, end_outputs
+from adapters.executor.leases import RENEW_S, TTL_S, Lease, Leases
+from adapters.executor.slots import Slot
+from adapters.tools import AnyTool, Toolbox
 from crdt_conv import MAIN, Change, Conversation, Run, Store, StoreError, Target, UnknownRun, new_id
 from crdt_conv.message import REDACTED
 
@@ -38,13 +40,20 @@ class Executor:
     Example:
         ::
 
-            async with Executor(store, adapters=[LlamaCpp()]) as executor:
+            async with Executor(store, adapters=[LlamaCpp()], tools=[weather]) as executor:
                 async for piece in executor.run(conv):
                     print(piece, end="")
     """
 
     def __init__(
-        self, store: Store, adapters: Sequence[Adapter], *, ttl_s: float = TTL_S, renew_s: float = RENEW_S
+        self,
+        store: Store,
+        adapters: Sequence[Adapter],
+        *,
+        tools: Iterable[AnyTool] = (),
+        max_rounds: int = MAX_ROUNDS,
+        ttl_s: float = TTL_S,
+        renew_s: float = RENEW_S,
     ) -> None:
         """
         Make an executor that does nothing yet.
@@ -52,13 +61,21 @@ class Executor:
         Args:
             store: Whose runs it fulfils.
             adapters: What it can answer with; the first is the default of ``run``.
+            tools: What models may call: functions, ``FunctionTool`` and ``adapters.tools.mcp.McpServer``.
+            max_rounds: So many answers of one run may call tools, or pause.
             ttl_s: How long a crashed executor keeps its runs from others.
             renew_s: How often a lease is renewed meanwhile.
+
+        Raises:
+            TypeError: A tool is none.
+            ValueError: Two tools have one name.
         """
         self._store = store
         self._adapters = {adapter.name: adapter for adapter in adapters}
         self._limits = {adapter.name: anyio.CapacityLimiter(adapter.at_once) for adapter in adapters}
         self._leases = Leases(store, f"{store.device}/{new_id()}", ttl_s=ttl_s, renew_s=renew_s)
+        self._toolbox = Toolbox(tools)
+        self._max_rounds = max_rounds
         self._retry_s = ttl_s / 3
         self._mine: dict[str, Fulfilment | None] = {}
         self._tasks: TaskGroup
@@ -67,6 +84,7 @@ class Executor:
         self._tasks = await anyio.create_task_group().__aenter__()
         for adapter in self._adapters.values():
             self._tasks.start_soon(adapter.serve)
+        self._tasks.start_soon(self._toolbox.serve)
         self._unsubscribe = self._store.subscribe(self._on_change)
         return self
 
@@ -125,9 +143,13 @@ class Executor:
             fulfilment = self._mine[run.id]
             if run.cancel and fulfilment is not None:
                 fulfilment.cancel()
-        elif not run.is_over and run.target.adapter in self._adapters:
+        elif not run.is_over and run.target.adapter in self._adapters and self._has_tools(run):
             self._mine[run.id] = None
             self._tasks.start_soon(self._fulfil, conversation, run.id)
+
+    def _has_tools(self, run: Run) -> bool:
+        """Whether it can go on with a run: where tools were called, whoever goes on needs some."""
+        return bool(self._toolbox) or not run.calls
 
     def _forget(self, conversation: Conversation) -> None:
         """Let adapters remove what they made of messages that are redacted, and of those they answered."""
@@ -142,9 +164,8 @@ class Executor:
             self._forget(conversation)
             # Watched to its end, so that who cancels it from elsewhere is heard soon.
             async with watching(conversation) as changes:
-                run = await self._with_messages(conversation, run_id, changes)
-                async with self._limits[run.target.adapter]:
-                    await self._fulfil_once_leased(conversation, run_id)
+                await self._with_messages(conversation, run_id, changes)
+                await self._fulfil_when_possible(conversation, run_id, changes)
         except* (UnknownRun, StoreError) as errors:
             # A full disk must not end the other runs. This one's lease ends by itself.
             reason = errors.exceptions[0]
@@ -161,32 +182,50 @@ class Executor:
                 return run
             await changes.wait()
 
-    async def _fulfil_once_leased(self, conversation: Conversation, run_id: str) -> None:
-        """Wait for a lease while another executor holds it; the run may be over by then."""
+    async def _fulfil_when_possible(self, conversation: Conversation, run_id: str, changes: Changes) -> None:
+        """Wait while a person has to approve something, or another executor holds the lease."""
         while not (run := conversation.runs[run_id]).is_over:
-            lease = self._leases.acquire(run.id)
-            if lease is None:
-                await anyio.sleep(self._retry_s)
+            if run.is_waiting and not run.cancel:
+                await changes.wait()
                 continue
-            self._end_outputs(conversation, run)
-            if run.cancel:
-                conversation.runs.update(run.id, state="cancelled")
-            elif len(run.claims) >= MAX_EPOCHS:
-                reason = f"the run failed: it broke off {MAX_EPOCHS} times"
-                conversation.runs.update(
-                    run.id, state="failed", error={"type": RunFailed.type, "message": reason}
-                )
-            else:
-                adapter = self._adapters[run.target.adapter]
-                fulfilment = self._mine[run_id] = Fulfilment(conversation, run, adapter, self._leases, lease)
-                await fulfilment.run()
-                return
-            self._leases.release(lease)
+            async with Slot(self._limits[run.target.adapter]) as slot:
+                is_done = await self._fulfil_if_leased(conversation, run_id, slot)
+            if not is_done:
+                await anyio.sleep(self._retry_s)
 
-    @staticmethod
-    def _end_outputs(conversation: Conversation, run: Run) -> None:
-        """Write down that an earlier owner's answer broke off; what had come of it stays."""
-        graph = conversation.graph
-        for output in run.outputs:
-            if output in graph and graph[output].status == "streaming":
-                conversation.writer(output).finish("interrupted")
+    async def _fulfil_if_leased(self, conversation: Conversation, run_id: str, slot: Slot) -> bool:
+        """Go on with a run as far as it goes now; false where another executor holds it."""
+        run = conversation.runs[run_id]
+        if run.is_over:
+            return True
+        lease = self._leases.acquire(run.id)
+        if lease is None:
+            return False
+        end_outputs(conversation, run, roles={"assistant"})
+        if run.cancel or run.broken_off >= MAX_EPOCHS:
+            self._give_up(conversation, run, lease)
+            return True
+        fulfilment = Fulfilment(
+            conversation,
+            run,
+            adapter=self._adapters[run.target.adapter],
+            toolbox=self._toolbox,
+            leases=self._leases,
+            lease=lease,
+            max_rounds=self._max_rounds,
+        )
+        self._mine[run_id] = fulfilment
+        await fulfilment.run(slot)
+        self._mine[run_id] = None
+        return True
+
+    def _give_up(self, conversation: Conversation, run: Run, lease: Lease) -> None:
+        """End a run that nobody wants any more, or that breaks off whoever takes it."""
+        end_outputs(conversation, run)
+        if run.cancel:
+            conversation.runs.update(run.id, state="cancelled")
+        else:
+            reason = f"the run failed: it broke off {MAX_EPOCHS} times"
+            error = {"type": RunFailed.type, "message": reason}
+            conversation.runs.update(run.id, state="failed", error=error)
+        self._leases.release(lease)

@@ -1,220 +1,179 @@
 """
-Fulfilling one run: claim, materialize, call, write down.
+Fulfilling one run: claim it, then answer and call tools by turns, until the model has said everything.
 
 Whatever happens, the document says so: an answer that was cut off stays with the
 text that came, and the run has an error a person can read. Only the owner of the
-lease writes; who lost it stops without a word, since the next owner speaks.
+lease writes; who lost it stops without a word, since the next owner speaks. While
+tools are called, or a person is waited for, a run that has to stop is *parked*: the
+next owner goes on with it, and it does not count as broken off.
 """
 
 from __future__ import annotations
 
-from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
 
 import anyio
 
-from adapters.errors import AdapterError, HandleLost, HiddenRefused
-from adapters.exchange import Adapter, Continues, Hidden, Json, Note, Report, Request, refused_key
+from adapters.errors import AdapterError, TooManyRounds
+from adapters.exchange import Adapter, Json
+from adapters.executor.answering import Answering
+from adapters.executor.calling import Calling
 from adapters.executor.leases import Lease, Leases
-from adapters.executor.retries import delay_s, is_worth_waiting, refused_before
-from adapters.spaces import NONE
-from adapters.writing import AnswerWriter
-from crdt_conv import Author, Conversation, Message, MessageWriter, Run
-from crdt_conv.hidden import SERVER
-from crdt_conv.ids import now_ms
+from adapters.executor.slots import Slot
+from adapters.executor.steps import Answer, CallTools, End, next_step
+from adapters.tools import Toolbox
+from crdt_conv import Conversation, Run
+
+MAX_ROUNDS: Final = 50
+PARKED: Final = "parked"
+OUTPUTS: Final = frozenset({"assistant", "tool"})
 
 
 @dataclass(slots=True)
 class _Outcome:
-    """How an answer ended, as it is written into message and run."""
+    """How a run ended, as it is written down; or that it is parked."""
 
     status: str
     error: AdapterError | None = None
+
+
+def end_outputs(
+    conversation: Conversation, run: Run, status: str = "interrupted", *, roles: Collection[str] = OUTPUTS
+) -> None:
+    """End what a run's owner has left streaming; what had come of it stays."""
+    for output in run.outputs:
+        if output in conversation.graph:
+            node = conversation.graph[output]
+            if node.status == "streaming" and node.role in roles:
+                conversation.writer(output).finish(status)
 
 
 class Fulfilment:
     """One run on its way, under one lease."""
 
     def __init__(
-        self, conversation: Conversation, run: Run, adapter: Adapter, leases: Leases, lease: Lease
+        self,
+        conversation: Conversation,
+        run: Run,
+        *,
+        adapter: Adapter,
+        toolbox: Toolbox,
+        leases: Leases,
+        lease: Lease,
+        max_rounds: int = MAX_ROUNDS,
     ) -> None:
         self._conversation = conversation
-        self._run = run
+        self._id = run.id
         self._adapter = adapter
+        self._toolbox = toolbox
         self._leases = leases
         self._lease = lease
-        self._writer = AnswerWriter(conversation, self._begin)
+        self._max_rounds = max_rounds
+        self._lost = anyio.CancelScope()
         self._cancelled = anyio.CancelScope()
-        self._refused: frozenset[str] = frozenset()
-        self._repairs: tuple[Note, ...] = ()
-        self._report: Report
+        self._under_way: Answering | Calling | None = None
 
     def cancel(self) -> None:
         """End the call: somebody asked for it in the document."""
         self._cancelled.cancel()
 
-    async def run(self) -> None:
+    async def run(self, slot: Slot) -> None:
         """Fulfil the run; everything that goes wrong ends up in the document."""
-        with anyio.CancelScope() as lost:
+        with self._lost:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._leases.keep, self._lease, lost)
-                await self._answer_and_settle(lost)
+                tasks.start_soon(self._leases.keep, self._lease, self._lost)
+                await self._go_on_and_settle(slot)
                 tasks.cancel_scope.cancel()
 
-    async def _answer_and_settle(self, lost: anyio.CancelScope) -> None:
-        outcome = _Outcome("interrupted")
+    async def _go_on_and_settle(self, slot: Slot) -> None:
+        outcome: _Outcome | None = None
         try:
-            self._conversation.runs.claim(self._run.id, self._leases.owner, self._lease.epoch)
+            self._conversation.runs.claim(self._id, self._leases.owner, self._lease.epoch)
             with self._cancelled:
-                outcome = await self._answer()
+                outcome = await self._go_on(slot)
             if self._cancelled.cancelled_caught:
                 outcome = _Outcome("cancelled")
         except AdapterError as error:
             outcome = _Outcome("failed", error)
         finally:
-            if not lost.cancel_called:
-                self._settle(outcome)
+            if not self._lost.cancel_called:
+                self._settle(outcome or self._stopped())
 
-    # The call
-
-    async def _answer(self) -> _Outcome:
-        request = self._materialize()
-        attempts = 1
+    async def _go_on(self, slot: Slot) -> _Outcome:
+        """Do one step after another; each is read from the document."""
+        await self._toolbox.wait_until_listed()
         while True:
-            try:
-                await self._call(request)
-                return _Outcome("complete")
-            except AdapterError as error:
-                # What was paid for and shown is not thrown away for another try.
-                if self._writer.message is not None:
-                    raise
-                if isinstance(error, HiddenRefused | HandleLost):
-                    request = self._repaired(error)
-                    continue
-                if not is_worth_waiting(error, attempts):
-                    raise
-                await anyio.sleep(delay_s(error, attempts))
-                attempts += 1
+            run = self._conversation.runs[self._id]
+            match next_step(self._conversation, run):
+                case Answer() as step:
+                    await slot.take()
+                    await self._answer(run, step)
+                case CallTools() as step if self._toolbox:
+                    slot.give_back()
+                    if (outcome := await self._call(run, step)) is not None:
+                        return outcome
+                case CallTools():
+                    # Nothing to call here: whoever asked for the answer has the tools.
+                    return _Outcome("complete")
+                case End() as step:
+                    return _Outcome(step.state)
 
-    def _repaired(self, error: HiddenRefused | HandleLost) -> Request:
-        """Return the request without what the provider refused; once, and on record for all that follow."""
-        sent = [(field.message, field.binding) for field in self._report.hidden if field.space != NONE]
-        refused = {
-            refused_key(*field) for field in sent if (field[1] == SERVER) is isinstance(error, HandleLost)
-        }
-        if self._refused or not refused:
-            raise error
-        self._refused = frozenset(refused)
-        self._repairs = (Note("request", f"sent again without what the provider refused: {error.type}"),)
-        return self._materialize()
-
-    def _materialize(self) -> Request:
-        log = [*self._conversation.lin(*self._run.parents), *self._broken_off()]
-        refused = self._refused | refused_before(self._conversation)
-        hidden = Hidden.of(self._conversation, now_ms=now_ms(), refused=refused)
-        request, report = self._adapter.materialize(log, self._run.target, (), hidden)
-        self._report = replace(report, repairs=(*report.repairs, *self._repairs))
-        self._write_down(request, self._report)
-        return request
-
-    def _broken_off(self) -> list[Message]:
-        """Return the answer that an earlier owner left in its middle, if the adapter goes on with it."""
-        if not isinstance(self._adapter, Continues):
-            return []
-        placed = [output for output in self._run.outputs if output in self._conversation.graph]
-        last = self._conversation.message(placed[-1]) if placed else None
-        return [last] if last is not None and last.status == "interrupted" and last.parts else []
-
-    def _write_down(self, request: Request, report: Report) -> None:
-        """Put on record what is sent."""
-        sent = {
-            **report.as_json(),
-            "log": self._conversation.digest(*self._run.parents).hex(),
-            "request": request.digest,
-            **({"refused": sorted(self._refused)} if self._refused else {}),
-        }
-        self._conversation.runs.update(self._run.id, sent=sent)
-
-    async def _call(self, request: Request) -> None:
-        ingest = self._adapter.ingest(request)
-        async with aclosing(self._adapter.stream(request)) as events, _Flusher(self) as flusher:
-            async for event in events:
-                self._writer.take(ingest.feed(event), anyio.current_time())
-                if self._writer.reported:
-                    self._write_down(request, self._report.with_added(self._writer.reported.pop()))
-                if self._writer.due_s is not None:
-                    self._writer.begin()
-                    flusher.wake()
-        self._writer.take(ingest.end(), anyio.current_time())
-        self._writer.begin()
-
-    # Writing
-
-    def _begin(self) -> MessageWriter:
-        """Begin the answer with its first token: a run that fails before has no message."""
-        run, model = self._run, self._run.target.model or self._adapter.model
-        writer = self._conversation.stream(
-            branch=run.branch,
-            parents=run.parents,
-            author=Author("model", self._conversation.author.device, model),
-            run=run.id,
-            model=model,
+    async def _answer(self, run: Run, step: Answer) -> None:
+        if step.rounds >= self._max_rounds:
+            told = f"the run was ended after {step.rounds} answers that called tools: ask again to go on"
+            raise TooManyRounds(told)
+        answering = Answering(
+            self._conversation,
+            run,
+            step,
+            adapter=self._adapter,
+            tools=self._toolbox.definitions,
+            cancel=self.cancel,
         )
-        self._conversation.runs.update(run.id, state="streaming", output=writer.message_id)
-        return writer
+        self._under_way = answering
+        await answering.run()
+        answering.end("complete")
+        self._under_way = None
 
-    def flush(self) -> None:
-        """Write what has come."""
-        self._writer.flush()
-        if self._writer.is_redacted:
-            # Taken out while it was being written: nobody is to pay for the rest.
-            self.cancel()
+    async def _call(self, run: Run, step: CallTools) -> _Outcome | None:
+        """Call tools; returns how the run ends here, if it does."""
+        calling = Calling(
+            self._conversation,
+            run,
+            step,
+            toolbox=self._toolbox,
+            epoch=self._lease.epoch,
+            check_lease=self._check_lease,
+        )
+        self._under_way = calling
+        await calling.run()
+        if not calling.is_whole:
+            return _Outcome(PARKED)
+        calling.end("complete")
+        self._under_way = None
+        return _Outcome("complete") if calling.is_elsewhere else None
 
-    @property
-    def due_s(self) -> float | None:
-        """When the next flush is due."""
-        return self._writer.due_s
+    async def _check_lease(self) -> None:
+        """Return if the run is still this executor's; stop here, if it is not."""
+        if not self._leases.is_held(self._lease):
+            self._lost.cancel()
+            await anyio.sleep_forever()
+
+    def _stopped(self) -> _Outcome:
+        """Return how a run ends whose executor ends."""
+        return _Outcome(PARKED if isinstance(self._under_way, Calling) else "interrupted")
 
     def _settle(self, outcome: _Outcome) -> None:
-        self._writer.flush()
-        message = self._writer.message
-        has_parts = message is not None and bool(message.message.parts)
-        is_broken = outcome.status == "failed" and has_parts
-        self._writer.finish("interrupted" if is_broken else outcome.status)
-        values: dict[str, Json] = {"state": outcome.status}
-        if outcome.error is not None:
-            values["error"] = {"type": outcome.error.type, "message": str(outcome.error)}
-        self._conversation.runs.update(self._run.id, **values)
+        if outcome.status == PARKED:
+            self._conversation.runs.update(self._id, parked=self._lease.epoch)
+        else:
+            if self._under_way is not None:
+                self._under_way.end(outcome.status)
+            end_outputs(self._conversation, self._conversation.runs[self._id], outcome.status)
+            values: dict[str, Json] = {"state": outcome.status}
+            if outcome.error is not None:
+                values["error"] = {"type": outcome.error.type, "message": str(outcome.error)}
+            self._conversation.runs.update(self._id, **values)
         self._leases.release(self._lease)
-
-
-class _Flusher:
-    """Writes a fulfilment's batch whenever it is due, while the call goes on."""
-
-    def __init__(self, fulfilment: Fulfilment) -> None:
-        self._fulfilment = fulfilment
-        self._has_more = anyio.Event()
-
-    async def __aenter__(self) -> Self:
-        self._tasks = await anyio.create_task_group().__aenter__()
-        self._tasks.start_soon(self._flush)
-        return self
-
-    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
-        self._tasks.cancel_scope.cancel()
-        await self._tasks.__aexit__(None, None, None)
-
-    def wake(self) -> None:
-        """Say that something came."""
-        self._has_more.set()
-
-    async def _flush(self) -> None:
-        while True:
-            due_s = self._fulfilment.due_s
-            if due_s is None:
-                self._has_more = anyio.Event()
-                await self._has_more.wait()
-            else:
-                await anyio.sleep_until(due_s)
-                self._fulfilment.flush()

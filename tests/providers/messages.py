@@ -31,6 +31,8 @@ class MessagesServer(Provider):
 
     paths = ("/v1/messages",)
     bound = "claude-opus-5-5"
+    paused: int | None = None
+    """How many messages stood before an answer that it paused: that one may be sent back as the last."""
 
     def check(self, body: dict[str, Any], headers: Mapping[str, str]) -> Refusal | None:
         if "x-api-key" not in headers or "anthropic-version" not in headers:
@@ -51,7 +53,7 @@ class MessagesServer(Provider):
         for at, message in enumerate(messages):
             yield from _content_problems(at, message)
         whole = joined(messages)
-        if whole[-1]["role"] == "assistant":
+        if whole[-1]["role"] == "assistant" and self.paused != len(whole) - 1:
             yield "This model does not support assistant message prefill."
         yield from _tool_problems(whole)
         yield from self._thinking_problems(body, whole)
@@ -88,6 +90,7 @@ class MessagesServer(Provider):
                 yield {"type": "content_block_delta", "index": index, "delta": delta}
             yield {"type": "content_block_stop", "index": index}
         stop = answer.stop or ("tool_use" if answer.calls else "end_turn")
+        self.paused = len(joined(body["messages"])) if stop == "pause_turn" else None
         delta = {"stop_reason": stop, "stop_sequence": None}
         yield {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 9}}
         yield {"type": "message_stop"}

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from adapters import Anthropic
-from adapters.exchange import Hidden
 from adapters.executor import retries
 from adapters.spaces import Place
 from crdt_conv import Target
@@ -93,15 +92,17 @@ async def test_cache_points_stand_where_the_next_request_finds_them() -> None:
 
 
 async def test_a_pause_is_answered_by_asking_again() -> None:
-    """The answer so far goes back as it is, and the next one goes on."""
-    server = MessagesServer(Answer("Half", "r", stop="pause_turn"))
+    """The answer so far goes back as it is, and the same run goes on behind it, with no alternative."""
+    server = MessagesServer(Answer("Half", "r", stop="pause_turn"), Answer("whole."))
     async with serving(server) as url, dialogue([claude(url)]) as talk:
-        await talk.ask("anthropic", "Search.")
-        paused = talk.reply()
-        hidden = Hidden.of(talk.conversation, now_ms=0)
-        request, _ = claude(url).materialize(talk.conversation.lin(paused.id), TARGET, (), hidden)
-    assert paused.stop_reason == "pause"
-    assert kinds(dict(request.body or {})) == [["text"], ["thinking", "text"]]
+        run = await talk.ask("anthropic", "Search.")
+        log = talk.conversation.log().messages
+    assert (run.state, run.outputs) == ("complete", tuple(message.id for message in log[1:]))
+    assert [(message.text, message.stop_reason) for message in log[1:]] == [
+        ("Half", "pause"),
+        ("whole.", "stop"),
+    ]
+    assert kinds(server.requests[1]) == [["text"], ["thinking", "text"]]
 
 
 async def test_thinking_is_off_while_foreign_calls_are_open() -> None:
