@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from crdt_conv import MAIN, Conversation, Target, UnknownBranch
+from crdt_conv import MAIN, Conversation, InvalidMessage, Target, UnknownBranch
 from crdt_conv.fields import is_exact
 from syncd.answering import Answering, CantAnswer
 from syncd.api.call import Call, field
@@ -15,7 +15,7 @@ from syncd.api.conversations import BRANCH_PARAMETER
 from syncd.api.encoding import JsonResponse
 from syncd.api.operations import Answer, Body, Operation, Parameter
 from syncd.api.problems import Problem, invalid
-from syncd.api.schemas import NEW_RUN, TARGET, ref
+from syncd.api.schemas import NEW_APPROVAL, NEW_RUN, TARGET, ref
 from syncd.api.shapes import faults
 from syncd.auth import Right
 
@@ -53,6 +53,17 @@ def _target(conversation: Conversation, asked: dict[str, Any] | None, answering:
 async def show_run(call: Call) -> Response:
     """Show how a run goes."""
     return JsonResponse(call.conversation().runs[call.path["run"]].as_json())
+
+
+async def approve_call(call: Call) -> Response:
+    """Say whether a call of a tool may be made."""
+    fields = await call.json()
+    runs, run_id = call.conversation().runs, call.path["run"]
+    try:
+        run = runs.approve(run_id, fields["call"], approved=fields["approved"])
+    except InvalidMessage as error:
+        raise invalid(field("call"), str(error)) from error
+    return JsonResponse(run.as_json())
 
 
 async def explain_request(call: Call) -> Response:
@@ -113,5 +124,15 @@ OPERATIONS: Final = (
         show_run,
         Right.READ,
         {200: Answer("The run.", ref("Run"))},
+    ),
+    Operation(
+        "approveCall",
+        "POST",
+        "/conversations/{conversation}/runs/{run}/approvals",
+        "Say whether a call of a tool that waits for a person may be made",
+        approve_call,
+        Right.RUN,
+        {200: Answer("The run.", ref("Run"))},
+        body=Body(NEW_APPROVAL),
     ),
 )

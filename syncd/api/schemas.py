@@ -104,6 +104,12 @@ NEW_RUN: Final = _strict(
         "branch": BRANCH,
     },
 )
+NEW_APPROVAL: Final = _strict(
+    {
+        "call": {**TEXT, "description": "The call's `call_id` in its message, or `MESSAGE:PART`."},
+        "approved": {"type": "boolean"},
+    }
+)
 
 _NOTE: Final = _object({"about": TEXT, "reason": TEXT})
 
@@ -172,6 +178,20 @@ COMPONENTS: Final[Mapping[str, Any]] = {
             "sent": {"type": ["object", "null"]},
             "error": {"type": ["object", "null"]},
             "cancel": {"type": "boolean"},
+            "calls": _list(
+                _object(
+                    {
+                        "message": ID,
+                        "part": TEXT,
+                        "state": {"type": "string", "description": "pending, begun or done."},
+                        "epoch": {"type": "integer"},
+                        "approved": {
+                            "type": ["boolean", "null"],
+                            "description": "What a person has said; pending and null: one is asked.",
+                        },
+                    }
+                )
+            ),
         }
     ),
     "Explanation": _object(

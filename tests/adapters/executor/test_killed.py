@@ -14,8 +14,8 @@ from adapters import Executor, FunctionTool
 from adapters.executor.calling import NOT_KNOWN
 from adapters.executor.steps import Answer as AnswerStep
 from adapters.executor.steps import CallTools, End, Step, next_step
-from crdt_conv import Conversation, Message, MessageId, Part, Run, RunId, Store, Target
-from crdt_conv.calls import BEGUN, DONE, PENDING, Call
+from crdt_conv import Conversation, Message, MessageId, Part, Run, Store, Target
+from crdt_conv.calls import BEGUN, Call
 from tests.adapters.dialogues import Dialogue
 from tests.adapters.executor import dying
 from tests.providers.chat import ChatServer
@@ -173,21 +173,3 @@ def test_what_is_redacted_is_not_gone_on_with(role: str) -> None:
         begun = resulted(conversation, run, answer)
         conversation.redact(answer if role == "assistant" else begun)
         assert next_step(conversation, conversation.runs[run.id]) == End("cancelled")
-
-
-@pytest.mark.parametrize(
-    ("states", "expected"),
-    [
-        ([(PENDING, None)], True),
-        ([(PENDING, None), (DONE, None)], True),
-        ([(PENDING, None), (BEGUN, None)], False),
-        ([(PENDING, None), (PENDING, True)], False),
-        ([(DONE, None)], False),
-        ([], False),
-    ],
-)
-def test_when_a_run_waits_for_a_person(states: list[tuple[str, bool | None]], *, expected: bool) -> None:
-    """Only when nothing else of it can be done."""
-    calls = tuple(Call(MessageId("m"), str(at), state, 1, said) for at, (state, said) in enumerate(states))
-    run = Run(RunId("r"), (), "main", Target("x"), calls=calls)
-    assert run.is_waiting is expected

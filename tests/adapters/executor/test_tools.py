@@ -20,6 +20,7 @@ from tests.adapters.dialogues import Dialogue, dialogue
 from tests.providers.chat import ChatServer
 from tests.providers.messages import MessagesServer
 from tests.providers.serving import Answer, Provider, serving
+from tests.replicas import copy_of
 
 pytestmark = pytest.mark.anyio
 
@@ -263,6 +264,19 @@ async def test_a_person_is_asked(*, approved: bool, expected: tuple[str, bool]) 
         tool = talk.conversation.log().messages[2]
     assert (done.state, done.pending, tool.status) == ("complete", (), "complete")
     assert results(tool) == [("warm in Rome", False), expected]
+
+
+async def test_another_device_answers() -> None:
+    """What a phone writes in its own replica reaches the executor with the next update."""
+    script = calls(("delete", {"path": "a"})), Answer("Done.")
+    async with talking("openai-chat", *script, tools=[DELETE]) as (talk, _):
+        run = talk.request("openai-chat", "Delete a.")
+        await talk.pending(run)
+        phone = copy_of(talk.conversation)
+        phone.runs.approve(run.id, "call_1_0")
+        talk.conversation.receive(phone.encode(talk.conversation.state_vector))
+        assert (await talk.over(run)).state == "complete"
+        assert results(talk.conversation.log().messages[2]) == [("a is gone", False)]
 
 
 async def test_only_what_waits_can_be_approved() -> None:

@@ -33,6 +33,7 @@ NEEDS: list[tuple[str, str, Any, Right | None]] = [
     ("POST", f"{C}/merge", {"from": "b"}, Right.WRITE),
     ("POST", f"{C}/runs", {"target": {"adapter": "a"}}, Right.RUN),
     ("GET", f"{C}/runs/r", None, Right.READ),
+    ("POST", f"{C}/runs/r/approvals", {"call": "c", "approved": True}, Right.RUN),
     ("HEAD", f"{C}/events", None, Right.READ),
     ("HEAD", "/api/events", None, None),
     ("GET", f"{C}/update", None, Right.READ),

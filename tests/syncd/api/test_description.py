@@ -26,6 +26,7 @@ CONTRACT = {
     "/api/conversations/{conversation}/merge": {"post"},
     "/api/conversations/{conversation}/runs": {"post"},
     "/api/conversations/{conversation}/runs/{run}": {"get"},
+    "/api/conversations/{conversation}/runs/{run}/approvals": {"post"},
     "/api/conversations/{conversation}/events": {"get"},
     "/api/conversations/{conversation}/explain": {"get"},
     "/api/conversations/{conversation}/update": {"get"},

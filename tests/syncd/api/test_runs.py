@@ -8,7 +8,8 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from crdt_conv import Conversation, Store, Target
+from crdt_conv import Conversation, Store, Target, new_part
+from crdt_conv.calls import PENDING, Call
 from syncd.answering import CantAnswer
 
 pytestmark = pytest.mark.anyio
@@ -73,6 +74,29 @@ async def test_an_unknown_run_is_not_found(http: httpx.AsyncClient) -> None:
     """404, with a reason."""
     answer = await http.get(f"{PATH}/runs/nobody")
     assert (answer.status_code, "no run" in answer.json()["detail"]) == (404, True)
+
+
+@pytest.fixture
+def waiting(store: Store) -> str:
+    """Return a run, a call of which waits for a person."""
+    conversation = store.open("c")
+    run = conversation.runs.request(Target("a"))
+    call = new_part("tool_call", call_id="c1", name="delete", arguments="{}")
+    answer = conversation.append("assistant", parts=[call])
+    conversation.runs.record(run.id, Call(answer.id, call.id, PENDING, 1))
+    return run.id
+
+
+@pytest.mark.parametrize("approved", [True, False])
+async def test_a_call_is_approved_or_not(http: httpx.AsyncClient, waiting: str, *, approved: bool) -> None:
+    """The run shows what waits, and then what was said to it; a second word is refused."""
+    [shown] = (await http.get(f"{PATH}/runs/{waiting}")).json()["calls"]
+    assert (shown["state"], shown["approved"]) == ("pending", None)
+    body = {"call": "c1", "approved": approved}
+    said = await http.post(f"{PATH}/runs/{waiting}/approvals", json=body)
+    assert (said.status_code, said.json()["calls"][0]["approved"]) == (200, approved)
+    again = await http.post(f"{PATH}/runs/{waiting}/approvals", json=body)
+    assert (again.status_code, again.json()["errors"][0]["pointer"]) == (422, "#/call")
 
 
 class Parrots:
