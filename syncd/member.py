@@ -54,6 +54,7 @@ class Member(ABC):
         self.unanswered: bytes | None = None
         self.is_unaware = False
         self.is_asked = False
+        self.is_unasked = False
         self.is_behind = False
         self._slots: list[Slot] = []
 
@@ -172,6 +173,9 @@ class Member(ABC):
                 self.room.refuse(self, str(error))
             except StoreError as error:
                 self.room.fail(self, error)
+        if self.is_unasked:
+            self.is_unasked = False
+            self.room.ask(self)
         if self.is_unaware:
             self.is_unaware = False
             self.room.present(self)

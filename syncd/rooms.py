@@ -146,6 +146,10 @@ class Room:
         if member.is_asked:
             # By the greeting; who begins once more is asked once more.
             member.is_asked = False
+        elif member.socket.is_congested:
+            # A long answer: what it lacks it gets before we look for what it may have.
+            member.is_unasked = True
+            member.socket.owe(member)
         else:
             asyncio.get_running_loop().call_soon(self.ask, member)
 

@@ -88,6 +88,11 @@ class Socket:
         return self._lags_since is not None
 
     @property
+    def is_congested(self) -> bool:
+        """Whether something that was sent is still here."""
+        return self._wire.is_congested
+
+    @property
     def held_bytes(self) -> int:
         """What waits for the peer to read on."""
         return self._held_bytes

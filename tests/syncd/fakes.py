@@ -25,11 +25,12 @@ class FakeWire:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
         self.closed: tuple[int, str] | None = None
-        self.is_congested = False
+        self.is_congested = self.congests = False
         self.is_paused = False
 
     def write(self, message: Outgoing, times: int = 1) -> None:
         self.sent.extend([message.data] * times)
+        self.is_congested |= self.congests
 
     def close(self, code: int, reason: str) -> None:
         assert self.closed is None

@@ -237,6 +237,25 @@ async def test_who_asks_while_it_lags_is_answered_when_it_reads_on() -> None:
     assert answer.update != b"\x00\x00"
 
 
+async def test_who_still_reads_a_long_answer_is_asked_behind_it() -> None:
+    """What a client lacks goes out first; it is asked for what it has when it has read that, once."""
+    [update] = updates("one")
+    async with running(Store(":memory:")) as hub:
+        client = Solo(hub)
+        client.reader.receive(encode_frame(Update(update)))
+        client.reader.receive(encode_frame(SyncStep1(b"\x00")))
+        await settled()
+        client.take()
+        client.wire.congests = True
+        client.reader.receive(encode_frame(SyncStep1(b"\x00")))
+        await settled()
+        assert [type(frame) for frame in client.take()] == [SyncStep2]
+        client.wire.congests = client.wire.is_congested = False
+        for _ in range(2):
+            client.reader.drained()
+        assert [type(frame) for frame in client.take()] == [SyncStep1]
+
+
 async def test_who_opens_a_document_again_hears_no_answer_to_what_it_sent_before() -> None:
     """An update under way when its client closed the document is stored, and acknowledges nothing."""
     store = Store(":memory:")
