@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from ssl import SSLCertVerificationError
 from typing import Any, Final
 
 import anyio
@@ -59,8 +60,20 @@ def socket_url(url: str) -> str:
 
 def reason_of(error: BaseException) -> str:
     """Return why there is no connection."""
+    if words := distrust(error):
+        return words
     # An OSError's text can hold the address, which the reader knows; never the token.
     return error.strerror or "no connection" if isinstance(error, OSError) else type(error).__name__
+
+
+def distrust(error: BaseException) -> str:
+    """Return what to do where a certificate that nobody here vouches for is behind an error, else nothing."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, SSLCertVerificationError):
+            return f"its certificate is not trusted ({cause.verify_message}): SSL_CERT_FILE=FILE trusts one"
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 from httpx_sse import SSEError, aconnect_sse
 
+from syncd.client.dial import distrust
 from syncd.errors import SyncRefused, SyncTimeout
 
 TIMEOUT_S: Final = 30.0
@@ -50,6 +51,10 @@ class Remote:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._http.__aexit__(kind, error, trace)
+
+    async def reach(self) -> None:
+        """See that it is there."""
+        await self._ask("GET", "/healthz")
 
     async def conversations(self) -> list[str]:
         """Return the ids of all conversations that it shows us."""
@@ -126,6 +131,9 @@ class Remote:
             raise self._lost(error) from error
 
     def _lost(self, error: Exception) -> SyncTimeout:
+        reason = distrust(error)
+        if reason:
+            return SyncTimeout(f"{self.url}: {reason}")
         return SyncTimeout(f"{self.url} was not reached ({type(error).__name__}): is 'syncd serve' running?")
 
     def _refused(self, answer: httpx.Response) -> SyncRefused | SyncTimeout:

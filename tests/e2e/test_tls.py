@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from syncd.client import SyncClient
+from syncd.client.remote import Remote
 from syncd.errors import SyncTimeout
 from tests.e2e.certificates import Files, make_files
 from tests.e2e.programs import (
@@ -18,6 +19,7 @@ from tests.e2e.programs import (
     TOKEN,
     Daemon,
     StockClient,
+    conv,
     conv_json,
     daemon,
     environment,
@@ -92,9 +94,14 @@ async def test_a_certificate_that_nobody_vouches_for_keeps_the_client_away(serve
     conversation = replica()
     conversation.append("user", "hello")
     async with SyncClient(server.url, token=TOKEN) as client:
-        with pytest.raises(SyncTimeout, match="certificate verify failed"):
+        with pytest.raises(SyncTimeout, match=r"certificate is not trusted .*: SSL_CERT_FILE"):
             await client.sync(conversation, timeout_s=3)
         assert client.status(conversation).waiting > 0
+    async with Remote(server.url, TOKEN) as remote:
+        with pytest.raises(SyncTimeout, match=r"certificate is not trusted .*: SSL_CERT_FILE"):
+            await remote.conversations()
+    # At once: a client of ours would wait for a better one.
+    assert f"{server.url}: its certificate is not trusted" in conv(server.db, "new", code=1)
 
 
 def serve_with(db: Path, certificate: Path, key: Path) -> str:
