@@ -18,14 +18,16 @@ from crdt_conv.store.lock import read_owner
 from syncd.auth import VARIABLE
 from syncd.cli.common import DbOption, JsonOption, console, errors, print_json, run_async
 from syncd.cli.progress import bar
+from syncd.cli.watching import AT_ONCE, Watch
 from syncd.cli.workspace import Workspace, reading, writing
 from syncd.client import SyncClient
 from syncd.client.remote import Remote
-from syncd.errors import SyncRefused, SyncTimeout
+from syncd.errors import SyncRefused
 
-AT_ONCE = 16
 POLL_S = 2.0
 SHOW_S = 0.1
+ROWS = 30
+"""So many conversations are shown."""
 
 UrlArgument = Annotated[
     str, typer.Argument(metavar="URL", help="A daemon: http://host:port, as it prints it.")
@@ -59,7 +61,8 @@ def sync(
             if watch:
                 await _watch(workspace, client, address, shown_token, timeout, is_json=json)
                 return
-            conversations = await _all(workspace, address, shown_token, timeout)
+            names = await _both(workspace, address, shown_token, timeout)
+            conversations = [workspace.store.join(name) for name in names]
             outcome = await _sync_all(client, conversations, shown_token, timeout)
         _print_outcome(address, outcome, is_json=json)
 
@@ -95,14 +98,13 @@ def split_url(url: str, token: str | None) -> tuple[str, str | None]:
     return base, token or parsed.params.get("token")
 
 
-async def _all(workspace: Workspace, url: str, token: str | None, timeout_s: float) -> list[Conversation]:
-    """Return the conversations of both sides."""
+async def _both(workspace: Workspace, url: str, token: str | None, timeout_s: float) -> list[str]:
+    """Return the ids of the conversations of both sides, what changed last here first."""
     remote = await list_remote(url, token, timeout_s)
     local = [info.id for info in workspace.store.list()]
-    both = dict.fromkeys([*local, *remote])
+    gone = {*workspace.store.engine.tombstones()}
     # What was deleted here stays deleted, whoever still has it.
-    here = [name for name in both if not workspace.store.engine.is_deleted(name)]
-    return [workspace.store.join(conversation_id) for conversation_id in here]
+    return [name for name in dict.fromkeys([*local, *remote]) if name not in gone]
 
 
 async def list_remote(url: str, token: str | None, timeout_s: float) -> list[str]:
@@ -157,22 +159,14 @@ async def _watch(
     workspace: Workspace, client: SyncClient, url: str, token: str | None, timeout_s: float, *, is_json: bool
 ) -> None:
     """Follow everything on either side, and show how it stands."""
-    followed: dict[str, Conversation] = {}
+
+    async def names() -> list[str]:
+        return await _both(workspace, url, token, timeout_s)
+
+    watch = Watch(workspace.store, client, names)
     live = Live(console=console, refresh_per_second=4)
-
-    async def find() -> None:
-        while True:
-            try:
-                found = await _all(workspace, url, token, timeout_s)
-            except SyncTimeout:
-                found = [workspace.store.join(info.id) for info in workspace.store.list()]
-            for conversation in found:
-                followed[conversation.id] = conversation
-                client.follow(conversation)
-            await anyio.sleep(POLL_S)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(find)
+    async with Remote(url, token, timeout_s=timeout_s) as remote, anyio.create_task_group() as tasks:
+        tasks.start_soon(watch.run, remote)
         told: dict[str, Any] = {}
         with nullcontext() if is_json else live:
             while True:
@@ -180,7 +174,7 @@ async def _watch(
                     if told != (told := _watched(client)):
                         print_json(told)
                 else:
-                    live.update(_table(client, list(followed.values())))
+                    live.update(_table(client, watch.conversations))
                 with anyio.move_on_after(POLL_S):
                     await client.changed()
                 # What changes together is shown once.
@@ -197,8 +191,13 @@ def _table(client: SyncClient, conversations: list[Conversation]) -> Table:
     caption = f"{client.url}: {client.summary}. Ctrl-C ends"
     table = Table("conversation", "state", box=None, header_style="dim", caption=caption)
     table.caption_justify = "left"
-    for conversation in conversations:
-        table.add_row(escape(conversation.title) or conversation.id, str(client.status(conversation)))
+    statuses = client.statuses
+    # What is not in sync is what people look for.
+    shown = sorted(conversations, key=lambda each: statuses[each.id].state == "in sync")
+    for conversation in shown[:ROWS]:
+        table.add_row(escape(conversation.title) or conversation.id, str(statuses[conversation.id]))
+    if len(shown) > ROWS:
+        table.add_row(f"and {len(shown) - ROWS} more", "")
     return table
 
 

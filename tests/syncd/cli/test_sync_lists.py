@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 from crdt_conv import Store
 from syncd import api
-from syncd.cli.sync import _all, list_remote
+from syncd.cli.sync import _both, list_remote
 from syncd.follower import Follower
 from tests.syncd.api.conftest import TOKEN, FakeGate, served
 
@@ -32,5 +32,6 @@ async def test_every_page_of_the_daemon_s_list_is_read(tmp_path: Path) -> None:
         async with served(app) as url:
             assert sorted(await list_remote(url, TOKEN, 5)) == sorted(f"c{number}" for number in range(205))
             workspace = cast("Any", SimpleNamespace(store=local))
-            both = {conversation.id for conversation in await _all(workspace, url, TOKEN, 5)}
-    assert both == {mine, *(f"c{number}" for number in range(205) if number != 7)}
+            both = await _both(workspace, url, TOKEN, 5)
+    assert both[0] == mine
+    assert {*both} == {mine, *(f"c{number}" for number in range(205) if number != 7)}
