@@ -24,7 +24,7 @@ import platformdirs
 import typer
 from rich.console import Console
 
-from adapters import AdapterError
+from adapters.errors import AdapterError
 from crdt_conv import CrdtConvError
 from syncd.errors import SyncdError
 

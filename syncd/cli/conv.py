@@ -6,14 +6,32 @@ from typing import NoReturn
 
 import typer
 
-from syncd.cli import files, look, sync, talk, write
 from syncd.cli.common import RootDbOption, run_program
-from syncd.cli.demo import demo
-from syncd.cli.explain import explain
-from syncd.cli.search import search
+from syncd.cli.lazy import lazy_group
+
+COMMANDS = {
+    "new": "syncd.cli.write:new",
+    "ls": "syncd.cli.look:ls",
+    "show": "syncd.cli.look:show",
+    "search": "syncd.cli.search:search",
+    "append": "syncd.cli.write:append",
+    "run": "syncd.cli.talk:run",
+    "chat": "syncd.cli.talk:chat",
+    "fork": "syncd.cli.write:fork",
+    "merge": "syncd.cli.write:merge",
+    "explain": "syncd.cli.explain:explain",
+    "redact": "syncd.cli.write:redact",
+    "verify": "syncd.cli.look:verify",
+    "import": "syncd.cli.files:import_files",
+    "export": "syncd.cli.files:export",
+    "sync": "syncd.cli.sync:sync",
+    "status": "syncd.cli.sync:status",
+    "demo": "syncd.cli.demo:demo",
+}
 
 app = typer.Typer(
     name="conv",
+    cls=lazy_group(COMMANDS),
     epilog="Every command has --help, and --debug for a traceback. 'conv demo' is a tour of a minute.",
     no_args_is_help=True,
     add_completion=True,
@@ -25,28 +43,6 @@ app = typer.Typer(
 @app.callback()
 def _root(db: RootDbOption = None) -> None:
     """Conversations with language models that fork, work offline, and merge."""
-
-
-for command in (
-    write.new,
-    look.ls,
-    look.show,
-    search,
-    write.append,
-    talk.run,
-    talk.chat,
-    write.fork,
-    write.merge,
-    explain,
-    write.redact,
-    look.verify,
-    files.import_files,
-    files.export,
-    sync.sync,
-    sync.status,
-    demo,
-):
-    app.command("import" if command is files.import_files else None)(command)
 
 
 def main() -> NoReturn:

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crdt_conv import Conversation, Store, StoreLocked, UnknownConversation
-from syncd.auth import read_token
 from syncd.cli.common import default_name
-from syncd.client import SyncClient
-from syncd.client.remote import Remote
+
+if TYPE_CHECKING:
+    from syncd.client import SyncClient
 
 DAEMON_TIMEOUT_S = 30.0
 
@@ -102,6 +103,11 @@ async def writing(db: Path) -> AsyncIterator[Workspace]:
 
 @asynccontextmanager
 async def _through_daemon(db: Path, url: str) -> AsyncIterator[Workspace]:
+    # Slow to load, and most commands find no daemon.
+    from syncd.auth import read_token  # noqa: PLC0415
+    from syncd.client import SyncClient  # noqa: PLC0415
+    from syncd.client.remote import Remote  # noqa: PLC0415
+
     if url.startswith("https:"):
         # A certificate that nobody here vouches for is told at once: a client waits for a better one.
         async with Remote(url, None) as remote:
