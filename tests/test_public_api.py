@@ -1,7 +1,8 @@
-"""The public API of ``crdt_conv``, from outside: its types, its documentation, what importing it does."""
+"""The public API, from outside: its types, its documentation, what importing it does."""
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import crdt_conv
+from tests.pages import DOCS, blocks
 
 PROGRAM = """
 from pathlib import Path
@@ -65,23 +67,103 @@ def use(path: Path) -> None:
     recovery: Recovery = recover(path, path.with_suffix(".new"), told)
     print(recovery.lost)
 """
+COMPOSED = """
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+
+from adapters import (
+    Adapter, AdapterError, Anthropic, Executor, FunctionTool, Gemini, LlamaCpp, Ollama, OpenAIChat,
+    OpenAIResponses, Report, Request, RunFailed, find_model,
+)
+from adapters.tools.mcp import McpServer
+from crdt_conv import Conversation, Run, Store, Target
+from syncd.app import create_app
+from syncd.auth import AccessDenied, CallableGate, Credentials, Grant, Right
+from syncd.client import Link, LinkStatus, SyncClient
+from syncd.hub import Hub
+from syncd.limits import Limits
+
+
+def weather(city: str, days: int = 1) -> dict[str, int]:
+    return {city: days}
+
+
+async def answers(store: Store, conv: Conversation, model: Path) -> AsyncIterator[str]:
+    adapters: list[Adapter] = [
+        LlamaCpp(find_model(model), context_tokens=4096),
+        Anthropic("claude-opus-5", api_key="k"),
+        OpenAIResponses("gpt-5.5"),
+        OpenAIChat("m", base_url="http://127.0.0.1:1/v1"),
+        Gemini("gemini-3-pro"),
+        Ollama("m"),
+    ]
+    asked = FunctionTool(weather, needs_approval=True)
+    try:
+        async with Executor(store, adapters, tools=[weather, asked, McpServer.stdio("mcp-server-time")]) as executor:
+            async for piece in executor.run(conv, target=Target("anthropic", params={"max_tokens": 5})):
+                yield piece.upper()
+    except RunFailed as error:
+        print(error)
+
+
+async def sync(conv: Conversation) -> LinkStatus:
+    async with SyncClient("http://127.0.0.1:7878", token="t") as client:
+        await client.sync(conv, timeout_s=5)
+        link: Link = client.follow(conv)
+        await client.changed()
+        print(client.summary)
+        return link.status
+
+
+def decide(credentials: Credentials, conversation: str | None) -> Grant | set[Right] | None:
+    if credentials.token == "no":
+        raise AccessDenied("no", 4403)
+    return {Right.READ} if conversation else None
+
+
+def serve(store: Store) -> Starlette:
+    hub = Hub(store, CallableGate(decide), limits=Limits(frame_bytes=2**20))
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with hub.running():
+            yield
+
+    app = Starlette(lifespan=lifespan)
+    app.mount("/crdt", create_app(hub, origins=["https://app.example"]))
+    return app
+
+
+def look(adapter: Adapter, error: AdapterError, request: Request, report: Report, run: Run) -> None:
+    print(adapter.name, error, request.digest, report.left_out, run.is_over)
+"""
 WRONG = """
+from adapters import LlamaCpp
 from crdt_conv import Store
 
 store = Store("chats.db")
 text: str = store.create(title=5).append("user", "Where?")
+LlamaCpp(context_tokens="many")
 """
 
 
 def test_a_program_of_somebody_else_s_is_type_checked(tmp_path: Path) -> None:
     """All that the public API takes and returns has its type outside, and a wrong use is an error."""
     (tmp_path / "right.py").write_text(PROGRAM)
+    (tmp_path / "composed.py").write_text(COMPOSED)
     (tmp_path / "wrong.py").write_text(WRONG)
+    # What a reader copies, too; the guide's needs FastAPI.
+    (tmp_path / "readme.py").write_text(blocks(DOCS.parent / "README.md", "python")[0])
+    if importlib.util.find_spec("fastapi"):
+        (tmp_path / "guide.py").write_text(blocks(DOCS / "embedding.md", "python")[0])
     # Far from this project and its settings.
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir=cache", "."]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     errors = [line for line in done.stdout.splitlines() if ": error: " in line]
-    assert [line.partition(":")[0] for line in errors] == ["wrong.py"] * 2, done.stdout + done.stderr
+    assert [line.partition(":")[0] for line in errors] == ["wrong.py"] * 3, done.stdout + done.stderr
 
 
 def public() -> list[tuple[str, object]]:
