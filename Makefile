@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
+DOCS := .venv-docs
+DOCS_STAMP := $(DOCS)/.installed
 NODE := tests/e2e/node
 NODE_STAMP := $(NODE)/node_modules/.installed
 ARGS ?=
@@ -16,7 +18,7 @@ PIP_INSTALL := set -o pipefail; $(BIN)/pip install --quiet --constraint constrai
 QUIETLY := 2>&1 | sed '/^WARNING: Location/d'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test fuzz simulate kills lint format bench bench-sync clean
+.PHONY: help install run test fuzz simulate kills lint format docs bench bench-sync clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +63,10 @@ format: install ## Mend the style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+docs: $(DOCS_STAMP) ## Build the documentation into site/; a warning is an error
+	@$(DOCS)/bin/sphinx-build -W --keep-going -q -b html -d site/.doctrees docs site
+	@echo "site/index.html"
+
 bench: $(BENCH_STAMP) ## Measure, beside peers, in a venv of their own (ten minutes; ARGS=ours: two)
 	@$(BENCH)/bin/python -m bench $(ARGS)
 
@@ -75,6 +81,14 @@ $(BENCH_STAMP): $(STAMP) bench/requirements.txt
 	@set -o pipefail; $(BENCH)/bin/pip install --quiet --editable . --requirement bench/requirements.txt $(QUIETLY)
 	@touch $@
 
+# So do Sphinx's: make test builds the documentation too, once this is there.
+$(DOCS_STAMP): $(STAMP) docs/requirements.txt
+	@test -x $(DOCS)/bin/pip || $(BIN)/python -m venv $(DOCS)
+	@echo "installing what makes the documentation"
+	@set -o pipefail; $(DOCS)/bin/pip install --quiet --constraint constraints.txt --editable . \
+	  --requirement docs/requirements.txt $(QUIETLY)
+	@touch $@
+
 # The stock JavaScript clients that some tests drive; without Node those tests are skipped.
 .PHONY: node
 node:
@@ -84,4 +98,4 @@ node:
 	fi
 
 clean: ## Remove what was set up here
-	rm -rf $(VENV) $(BENCH) $(NODE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(DOCS) site $(NODE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
