@@ -100,9 +100,9 @@ async def answers(store: Store, conv: Conversation, model: Path) -> AsyncIterato
         Gemini("gemini-3-pro"),
         Ollama("m"),
     ]
-    asked = FunctionTool(weather, needs_approval=True)
+    asked, clock = FunctionTool(weather, needs_approval=True), McpServer.stdio("mcp-server-time")
     try:
-        async with Executor(store, adapters, tools=[weather, asked, McpServer.stdio("mcp-server-time")]) as executor:
+        async with Executor(store, adapters, tools=[weather, asked, clock]) as executor:
             async for piece in executor.run(conv, target=Target("anthropic", params={"max_tokens": 5})):
                 yield piece.upper()
     except RunFailed as error:

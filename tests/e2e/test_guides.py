@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,34 @@ def test_the_library_s_lines_run(tmp_path: Path) -> None:
     (listed,) = conv_json(tmp_path / "chats.db", "ls")
     asked, answered = conv_json(tmp_path / "chats.db", "show", listed["id"])["messages"]
     assert (asked["text"], answered["text"]) == ("Where shall we go?", done.stdout)
+
+
+def test_the_client_s_lines_run(server: Daemon, tmp_path: Path) -> None:
+    """The README's lines about a second device bring a conversation to the daemon."""
+    lines = next(block for block in blocks(ROOT / "README.md", "python") if "SyncClient" in block)
+    there = lines.replace("http://127.0.0.1:7878", server.url).replace('"..."', f'"{TOKEN}"')
+    imported, _, body = there.partition("\n")
+    program = f"""
+import anyio
+from crdt_conv import Store
+{imported}
+
+
+async def main():
+    conv = Store("chats.db").create(title="Trip")
+    conv.append("user", "Where shall we go?")
+    print(conv.id)
+{textwrap.indent(body, "    ")}
+
+anyio.run(main)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    where = f"{server.url}/api/conversations/{done.stdout.strip()}"
+    shown = httpx.get(where, headers={"authorization": f"Bearer {TOKEN}"}, timeout=20).json()
+    assert [message["text"] for message in shown["messages"]] == ["Where shall we go?"]
 
 
 def program_in_node(number: int, url: str, room: str) -> str:
