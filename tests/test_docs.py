@@ -21,7 +21,12 @@ PAGES = [path for path in DOCS.rglob("*.md") if ">>> " in path.read_text()]
 CODE = re.compile(r"^(```+).*?^\1`*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 SITE_PYTHON = ROOT / ".venv-docs" / "bin" / "python"
-REFERENCE = {"crdt_conv": "crdt_conv.md", "adapters": "adapters.md", "adapters.exchange": "exchange.md"}
+REFERENCE = {
+    "crdt_conv": "crdt_conv.md",
+    "adapters": "adapters.md",
+    "adapters.exchange": "exchange.md",
+    "syncd.client": "syncd.md",
+}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
