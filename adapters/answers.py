@@ -85,10 +85,14 @@ async def cancel(conversation: Conversation, run_id: str) -> None:
 
 
 def answer(conversation: Conversation, run: Run) -> Message | None:
-    """Return the newest message that answers a run, if any has begun."""
+    """Return the newest message that answers a run, if any has begun; of whole ones beside it, the winner."""
     graph = conversation.graph
     placed = [output for output in run.outputs if output in graph and graph[output].is_reply]
-    return conversation.message(placed[-1]) if placed else None
+    if not placed:
+        return None
+    beside = (output for output in placed if graph[output].parents == graph[placed[-1]].parents)
+    whole = run.winner(output for output in beside if graph[output].is_complete)
+    return conversation.message(whole or placed[-1])
 
 
 def _check(run: Run) -> None:

@@ -54,6 +54,10 @@ class GraphNode(Placed, Protocol):
 G = TypeVar("G", bound=GraphNode)
 
 
+def _all(replies: Sequence[G]) -> Sequence[G]:
+    return replies
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting(Generic[G]):
     """A message that can't be placed, and the parents that are not there (or wait themselves)."""
@@ -224,18 +228,21 @@ class Graph(Generic[G]):
 
     # Heads
 
-    def heads(self, branch: str, choices: Mapping[str, str]) -> list[G]:
+    def heads(
+        self, branch: str, choices: Mapping[str, str], settle: Callable[[Sequence[G]], Sequence[G]] = _all
+    ) -> list[G]:
         """
         Return a branch's messages with no child on it, less alternatives, by ``(created, id)``.
 
         Args:
             branch: A branch name; one nobody wrote on has no heads.
             choices: The ``choices`` root: message id to the reply chosen for it.
+            settle: Leaves out, of several complete replies to one question, those that lost to another.
         """
         leaves = [self._placed[leaf] for leaf in self._leaves.get(branch, ())]
         # One question for all the alternatives to it: a fork may have hundreds.
         asked = {leaf.parents for leaf in leaves if leaf.is_reply}
-        replies = {parents: self._reply(parents, branch, choices) for parents in asked}
+        replies = {parents: self._reply(parents, branch, choices, settle) for parents in asked}
         heads = [leaf for leaf in leaves if self._is_head(leaf, replies)]
         return sorted(heads, key=lambda head: head.order)
 
@@ -261,7 +268,11 @@ class Graph(Generic[G]):
         return sum(1 for message in self.lin(head) if message.is_reply and message.hidden_count)
 
     def _reply(
-        self, parents: tuple[MessageId, ...], branch: str, choices: Mapping[str, str]
+        self,
+        parents: tuple[MessageId, ...],
+        branch: str,
+        choices: Mapping[str, str],
+        settle: Callable[[Sequence[G]], Sequence[G]],
     ) -> MessageId | None:
         """Return which of the complete replies to the same parents is the reply, if there is one."""
         replies = (self._placed[reply] for reply in self._replies[parents, branch])
@@ -269,7 +280,9 @@ class Graph(Generic[G]):
         chosen = choices.get(parents[0]) if parents else None
         if chosen in complete:
             return complete[MessageId(chosen)].id
-        return min(complete.values(), key=lambda reply: reply.order).id if complete else None
+        # Nearly always there is one; several are looked at closely.
+        left = settle(list(complete.values())) if len(complete) > 1 else complete.values()
+        return min(left, key=lambda reply: reply.order).id if left else None
 
     @staticmethod
     def _is_head(leaf: G, replies: Mapping[tuple[MessageId, ...], MessageId | None]) -> bool:

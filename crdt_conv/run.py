@@ -6,7 +6,8 @@ Runs as pure values: a durable request to a model, written in the document.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +18,15 @@ from crdt_conv.message import MAIN
 
 REQUESTED: Final = "requested"
 FINAL: Final = frozenset({"complete", "failed", "cancelled", "interrupted"})
+EPOCH: Final = "epoch:"
+"""Before a message's id: the epoch of the claim under which it was begun."""
+COMPLETED: Final = "completed"
+"""
+The key under which a run's completion stands, beside its state.
+
+Of two states that were written apart one is lost; of two owners one may have been through, all the same.
+"""
+_HIGHEST_EPOCH: Final = 2**52
 
 
 def may_ask_for_run(update: bytes) -> bool:
@@ -54,7 +64,8 @@ class Run:
 
     ``created`` is in milliseconds; ``outputs`` are ids of the messages that answer
     it, results of tools among them; each claim is ``{executor, epoch, at}``; ``error`` is
-    ``{type, message}``; ``parked`` is the last epoch whose owner put the run down in good order.
+    ``{type, message}``; ``parked`` is the last epoch whose owner put the run down in good order;
+    ``epochs`` says of outputs under which epoch they were begun.
     """
 
     id: RunId
@@ -71,6 +82,7 @@ class Run:
     cancel: bool = False
     calls: tuple[Call, ...] = ()
     parked: int = 0
+    epochs: Mapping[MessageId, int] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
@@ -80,8 +92,12 @@ class Run:
     @property
     def epoch(self) -> int:
         """The highest epoch that was claimed; 0 if none was."""
-        epochs = (claim.get("epoch") for claim in self.claims)
-        return max((int(epoch) for epoch in epochs if isinstance(epoch, int | float)), default=0)
+        return max(self._claimed, default=0)
+
+    @property
+    def _claimed(self) -> list[int]:
+        epochs = (_epoch(claim.get("epoch")) for claim in self.claims)
+        return [epoch for epoch in epochs if epoch is not None]
 
     @property
     def pending(self) -> tuple[Call, ...]:
@@ -97,8 +113,16 @@ class Run:
     @property
     def broken_off(self) -> int:
         """How many owners have gone since one put it down in good order."""
-        epochs = (claim.get("epoch") for claim in self.claims)
-        return sum(isinstance(epoch, int | float) and epoch > self.parked for epoch in epochs)
+        return sum(epoch > self.parked for epoch in self._claimed)
+
+    def winner(self, answers: Iterable[MessageId]) -> MessageId | None:
+        """
+        Return which of several whole answers counts; nothing where there is none.
+
+        Executors that were cut off from each other may both have answered. Every replica
+        chooses alike: the highest epoch, and of two that have one the smallest id.
+        """
+        return min(answers, key=lambda answer: (-self.epochs.get(answer, 0), answer), default=None)
 
     def as_json(self) -> dict[str, Json]:
         """Return the run as the programs print it."""
@@ -117,6 +141,17 @@ class Run:
             "cancel": self.cancel,
             "calls": [call.as_json() for call in self.calls],
         }
+
+
+def _epoch(value: Json) -> int | None:
+    """Return an epoch as a whole number; nothing for what a stranger wrote in its place."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return int(value) if is_number and 0 <= value < _HIGHEST_EPOCH else None
+
+
+def _epochs(raw: Mapping[str, Json]) -> dict[MessageId, int]:
+    read = {key.removeprefix(EPOCH): _epoch(raw[key]) for key in raw if key.startswith(EPOCH)}
+    return {MessageId(key): epoch for key, epoch in read.items() if epoch is not None}
 
 
 def parse_run(run_id: str, raw: object) -> Run:
@@ -138,7 +173,7 @@ def parse_run(run_id: str, raw: object) -> Run:
             target.optional("endpoint", str),
             target.get("params", dict, {}),
         ),
-        state=fields.get("state", str, REQUESTED),
+        state="complete" if fields.raw.get(COMPLETED) is True else fields.get("state", str, REQUESTED),
         created=fields.milliseconds("created"),
         requested_by=fields.get("requested_by", str, ""),
         claims=tuple(claim for claim in fields.get("claims", list, []) if isinstance(claim, dict)),
@@ -148,4 +183,5 @@ def parse_run(run_id: str, raw: object) -> Run:
         cancel=fields.get("cancel", bool, False),
         calls=read_calls(fields.raw),
         parked=fields.milliseconds("parked"),
+        epochs=_epochs(fields.raw),
     )

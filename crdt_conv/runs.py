@@ -18,7 +18,7 @@ from crdt_conv.errors import InvalidMessage, MalformedEntry, UnknownRun
 from crdt_conv.fields import Json
 from crdt_conv.ids import MessageId, RunId, new_id
 from crdt_conv.message import MAIN
-from crdt_conv.run import REQUESTED, Run, Target, parse_run
+from crdt_conv.run import COMPLETED, EPOCH, REQUESTED, Run, Target, parse_run
 
 if TYPE_CHECKING:
     from crdt_conv.conversation.branching import Branching
@@ -155,7 +155,13 @@ class Runs:
         return self.update(run_id, **records)
 
     def update(
-        self, run_id: str, *, claim: Json = None, output: MessageId | None = None, **values: Json
+        self,
+        run_id: str,
+        *,
+        claim: Json = None,
+        output: MessageId | None = None,
+        epoch: int | None = None,
+        **values: Json,
     ) -> Run:
         """
         Write how a run goes.
@@ -164,12 +170,17 @@ class Runs:
             run_id: The run.
             claim: Appended to its claims.
             output: A message id, appended to its outputs.
+            epoch: The epoch of the claim under which ``output`` was begun.
             values: Keys to set: ``state``, ``sent``, ``error``, ``cancel``.
 
         Raises:
             UnknownRun: It is not here.
             StoreError: It could not be made durable.
         """
+        if output is not None and epoch is not None:
+            values[EPOCH + output] = epoch
+        if values.get("state") == "complete":
+            values[COMPLETED] = True
         with self._conversation.writing() as document:
             entry = self._entry(document, run_id)
             for key, item in (("claims", claim), ("outputs", output)):

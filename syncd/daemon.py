@@ -27,6 +27,7 @@ from syncd.app import create_app
 from syncd.auth import AnyOf, JwtGate, TokenGate, keys_file, load_token, polled, revocations_file
 from syncd.errors import StartError
 from syncd.hub import Hub
+from syncd.leases import HubGrants
 from syncd.limits import Limits
 from syncd.logs import event
 from syncd.models import LocalModel, Models, offered
@@ -124,7 +125,7 @@ async def serve(
             polled(tokens),
             server.serving(listener),
             peering.running(),
-            _executor(store, adapters),
+            _executor(hub, adapters),
         ):
             announce(Ready(url, token, model, notice))
             lifetime.begin(url)
@@ -172,15 +173,15 @@ def _lifetime() -> Iterator[_Lifetime]:
 
 
 @asynccontextmanager
-async def _executor(store: Store, adapters: Sequence[Adapter]) -> AsyncIterator[None]:
+async def _executor(hub: Hub, adapters: Sequence[Adapter]) -> AsyncIterator[None]:
     if not adapters:
         yield
         return
     async with (
-        Executor(store, adapters=adapters) as executor,
+        Executor(hub.store, adapters=adapters, grants=HubGrants(hub)) as executor,
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(_offer_all, store, executor)
+        tasks.start_soon(_offer_all, hub.store, executor)
         yield
         tasks.cancel_scope.cancel()
 

@@ -31,6 +31,7 @@ class Answering:
         *,
         adapter: Adapter,
         tools: Sequence[Tool],
+        epoch: int,
         cancel: Callable[[], None],
     ) -> None:
         self._conversation = conversation
@@ -38,6 +39,7 @@ class Answering:
         self._step = step
         self._adapter = adapter
         self._tools = tools
+        self._epoch = epoch
         self._cancel = cancel
         self._writer = AnswerWriter(conversation, self._begin)
         # What earlier answers of this run found out stays on record with it.
@@ -145,7 +147,7 @@ class Answering:
             run=run.id,
             model=model,
         )
-        self._conversation.runs.update(run.id, state="streaming", output=writer.message_id)
+        self._conversation.runs.update(run.id, state="streaming", output=writer.message_id, epoch=self._epoch)
         return writer
 
     def flush(self) -> None:

@@ -189,7 +189,7 @@ class Calling:
             author=Author("tool", self._conversation.author.device, ", ".join(names)),
             run=self._run.id,
         )
-        self._conversation.runs.update(self._run.id, output=writer.message_id)
+        self._conversation.runs.update(self._run.id, output=writer.message_id, epoch=self._epoch)
         return writer
 
 

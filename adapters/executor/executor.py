@@ -22,7 +22,7 @@ from adapters.answers import Changes, answer_pieces, watching
 from adapters.errors import RunFailed
 from adapters.exchange import Adapter, Forgets
 from adapters.executor.fulfil import MAX_ROUNDS, Fulfilment, end_outputs
-from adapters.executor.leases import RENEW_S, TTL_S, Lease, Leases
+from adapters.executor.leases import RENEW_S, TTL_S, Grants, Leases, StoreGrants
 from adapters.executor.slots import Slot
 from adapters.tools import AnyTool, Toolbox
 from crdt_conv import MAIN, Change, Conversation, Run, Store, StoreError, Target, UnknownRun, new_id
@@ -52,6 +52,7 @@ class Executor:
         *,
         tools: Iterable[AnyTool] = (),
         max_rounds: int = MAX_ROUNDS,
+        grants: Grants | None = None,
         ttl_s: float = TTL_S,
         renew_s: float = RENEW_S,
     ) -> None:
@@ -63,6 +64,8 @@ class Executor:
             adapters: What it can answer with; the first is the default of ``run``.
             tools: What models may call: functions, ``FunctionTool`` and ``adapters.tools.mcp.McpServer``.
             max_rounds: So many answers of one run may call tools, or pause.
+            grants: Who says whose a run is; the store itself, where it is left out. An executor that is a
+                client of a daemon asks the daemon: ``syncd.client.RemoteGrants``.
             ttl_s: How long a crashed executor keeps its runs from others.
             renew_s: How often a lease is renewed meanwhile.
 
@@ -73,7 +76,13 @@ class Executor:
         self._store = store
         self._adapters = {adapter.name: adapter for adapter in adapters}
         self._limits = {adapter.name: anyio.CapacityLimiter(adapter.at_once) for adapter in adapters}
-        self._leases = Leases(store, f"{store.device}/{new_id()}", ttl_s=ttl_s, renew_s=renew_s)
+        self._leases = Leases(
+            grants or StoreGrants(store),
+            f"{store.device}/{new_id()}",
+            store.device,
+            ttl_s=ttl_s,
+            renew_s=renew_s,
+        )
         self._toolbox = Toolbox(tools)
         self._max_rounds = max_rounds
         self._retry_s = ttl_s / 3
@@ -198,12 +207,14 @@ class Executor:
         run = conversation.runs[run_id]
         if run.is_over:
             return True
-        lease = self._leases.acquire(run.id)
+        lease = await self._leases.acquire(conversation, run)
         if lease is None:
             return False
+        run = conversation.runs[run_id]
         end_outputs(conversation, run, roles={"assistant"})
         if run.cancel or run.broken_off >= MAX_EPOCHS:
-            self._give_up(conversation, run, lease)
+            self._give_up(conversation, run)
+            await self._leases.release(lease)
             return True
         fulfilment = Fulfilment(
             conversation,
@@ -219,7 +230,7 @@ class Executor:
         self._mine[run_id] = None
         return True
 
-    def _give_up(self, conversation: Conversation, run: Run, lease: Lease) -> None:
+    def _give_up(self, conversation: Conversation, run: Run) -> None:
         """End a run that nobody wants any more, or that breaks off whoever takes it."""
         end_outputs(conversation, run)
         if run.cancel:
@@ -228,4 +239,3 @@ class Executor:
             reason = f"the run failed: it broke off {MAX_EPOCHS} times"
             error = {"type": RunFailed.type, "message": reason}
             conversation.runs.update(run.id, state="failed", error=error)
-        self._leases.release(lease)

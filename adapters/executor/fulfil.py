@@ -81,25 +81,33 @@ class Fulfilment:
 
     async def run(self, slot: Slot) -> None:
         """Fulfil the run; everything that goes wrong ends up in the document."""
-        with self._lost:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._leases.keep, self._lease, self._lost)
-                await self._go_on_and_settle(slot)
-                tasks.cancel_scope.cancel()
+        try:
+            with self._lost:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._leases.keep, self._lease, self._lost)
+                    await self._go_on_and_settle(slot)
+                    tasks.cancel_scope.cancel()
+        finally:
+            await self._leases.release(self._lease)
 
     async def _go_on_and_settle(self, slot: Slot) -> None:
         outcome: _Outcome | None = None
         try:
             self._conversation.runs.claim(self._id, self._leases.owner, self._lease.epoch)
-            with self._cancelled:
-                outcome = await self._go_on(slot)
-            if self._cancelled.cancelled_caught:
-                outcome = _Outcome("cancelled")
-        except AdapterError as error:
-            outcome = _Outcome("failed", error)
+            outcome = await self._outcome(slot)
+            # A machine may have slept for hours: somebody else may own the run by now, and speak of it.
+            await self._check_lease()
         finally:
             if not self._lost.cancel_called:
-                self._settle(outcome or self._stopped())
+                self._settle(self._stopped() if outcome is None else outcome)
+
+    async def _outcome(self, slot: Slot) -> _Outcome:
+        try:
+            with self._cancelled:
+                return await self._go_on(slot)
+        except AdapterError as error:
+            return _Outcome("failed", error)
+        return _Outcome("cancelled")
 
     async def _go_on(self, slot: Slot) -> _Outcome:
         """Do one step after another; each is read from the document."""
@@ -130,6 +138,7 @@ class Fulfilment:
             step,
             adapter=self._adapter,
             tools=self._toolbox.definitions,
+            epoch=self._lease.epoch,
             cancel=self.cancel,
         )
         self._under_way = answering
@@ -157,7 +166,7 @@ class Fulfilment:
 
     async def _check_lease(self) -> None:
         """Return if the run is still this executor's; stop here, if it is not."""
-        if not self._leases.is_held(self._lease):
+        if not await self._leases.is_held(self._lease):
             self._lost.cancel()
             await anyio.sleep_forever()
 
@@ -176,4 +185,3 @@ class Fulfilment:
             if outcome.error is not None:
                 values["error"] = {"type": outcome.error.type, "message": str(outcome.error)}
             self._conversation.runs.update(self._id, **values)
-        self._leases.release(self._lease)

@@ -55,20 +55,27 @@ def next_step(conversation: Conversation, run: Run) -> Step:
     broken_off = next((output for output in outputs[-1:] if output.status == "interrupted"), None)
     if not whole:
         return Answer(run.parents, broken_off)
+    if any(_is_last(output) for output in whole):
+        # Also where another owner, cut off from this one, is in the middle of its own.
+        return End("complete")
     last = whole[-1]
     if _is_growing(last):
         answer = conversation.message(last.parents[0])
         return End("cancelled") if answer.status == REDACTED else CallTools(answer, last)
-    if last.role == "assistant" and last.stop_reason == TOOL_CALLS and calls_of(last):
+    if last.role == "assistant" and last.stop_reason != PAUSE:
         return CallTools(last, _results(conversation, run, last))
-    if last.role == "tool" or last.stop_reason == PAUSE:
-        return Answer((last.id,), broken_off, rounds)
-    return End("complete")
+    return Answer((last.id,), broken_off, rounds)
 
 
 def calls_of(message: Message) -> list[Part]:
     """Return the calls that a message makes."""
     return [part for part in message.parts if part.type == "tool_call"]
+
+
+def _is_last(message: Message) -> bool:
+    """Whether the model has said everything with a whole answer."""
+    calls_tools = message.stop_reason == TOOL_CALLS and calls_of(message)
+    return message.role == "assistant" and message.stop_reason != PAUSE and not calls_tools
 
 
 def _is_growing(message: Message) -> bool:

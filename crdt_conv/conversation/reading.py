@@ -7,11 +7,12 @@ from typing import Final
 
 from crdt_conv.conversation.replica import Replica
 from crdt_conv.engine import Tail
-from crdt_conv.errors import UnknownBranch
+from crdt_conv.errors import MalformedEntry, UnknownBranch
 from crdt_conv.hidden import HiddenField, hidden_fields, in_order
 from crdt_conv.ids import MessageId
 from crdt_conv.message import MAIN, Message
 from crdt_conv.node import Node
+from crdt_conv.run import parse_run
 from crdt_conv.verify import Problem, verify
 from crdt_conv.views import Branch, Log
 
@@ -171,7 +172,9 @@ class Reading(Replica):
     def _heads(self, branch: str) -> list[Node]:
         choices = self.index.roots["choices"]
         heads = self.graph.heads(
-            branch, {key: choice for key, choice in choices.items() if isinstance(choice, str)}
+            branch,
+            {key: choice for key, choice in choices.items() if isinstance(choice, str)},
+            self._settled,
         )
         if heads or branch == MAIN:
             return heads
@@ -179,6 +182,27 @@ class Reading(Replica):
         if forked_at is None:
             raise UnknownBranch(branch)
         return [forked_at]
+
+    def _settled(self, replies: Sequence[Node]) -> list[Node]:
+        """Leave out the answers of a run that lost to another of its own: see ``Run.winner``."""
+        of_runs: dict[str, list[MessageId]] = {}
+        for reply in self.index.messages([node.id for node in replies]):
+            if reply.run is not None:
+                of_runs.setdefault(reply.run, []).append(reply.id)
+        lost = {
+            answer
+            for run_id, answers in of_runs.items()
+            if len(answers) > 1
+            for answer in {*answers} - {self._winner(run_id, answers)}
+        }
+        return [reply for reply in replies if reply.id not in lost]
+
+    def _winner(self, run_id: str, answers: Sequence[MessageId]) -> MessageId | None:
+        raw = self.document.read("runs", run_id)
+        try:
+            return parse_run(run_id, raw).winner(answers)
+        except MalformedEntry:
+            return min(answers)
 
     def _forked_at(self, branch: str) -> Node | None:
         entry = self.index.roots["branches"].get(branch)

@@ -9,15 +9,17 @@ from starlette.responses import Response
 
 from crdt_conv import MAIN, Conversation, InvalidMessage, Target, UnknownBranch
 from crdt_conv.fields import is_exact
+from crdt_conv.ids import RunId
 from syncd.answering import Answering, CantAnswer
 from syncd.api.call import Call, field
 from syncd.api.conversations import BRANCH_PARAMETER
 from syncd.api.encoding import JsonResponse
 from syncd.api.operations import Answer, Body, Operation, Parameter
 from syncd.api.problems import Problem, invalid
-from syncd.api.schemas import NEW_APPROVAL, NEW_RUN, TARGET, ref
+from syncd.api.schemas import ID, NEW_APPROVAL, NEW_LEASE, NEW_RUN, TARGET, ref
 from syncd.api.shapes import faults
 from syncd.auth import Right
+from syncd.leases import HubGrants
 
 
 async def request_run(call: Call) -> Response:
@@ -64,6 +66,24 @@ async def approve_call(call: Call) -> Response:
     except InvalidMessage as error:
         raise invalid(field("call"), str(error)) from error
     return JsonResponse(run.as_json())
+
+
+async def acquire_lease(call: Call) -> Response:
+    """Take or renew the right to fulfil a run."""
+    fields = await call.json()
+    conversation = call.conversation()
+    grants = HubGrants(call.request.app.state.hub)
+    epoch = grants.grant(conversation, RunId(call.path["run"]), fields["owner"], fields["ttl_s"])
+    if epoch is None:
+        raise Problem(409, "another executor has this run, or it is over")
+    return JsonResponse({"epoch": epoch, "state_vector": conversation.state_vector.hex()})
+
+
+async def release_lease(call: Call) -> Response:
+    """Give the right to fulfil a run to others."""
+    grants = HubGrants(call.request.app.state.hub)
+    await grants.release(call.conversation(), RunId(call.path["run"]), str(call.query("owner")))
+    return Response(status_code=204)
 
 
 async def explain_request(call: Call) -> Response:
@@ -134,5 +154,26 @@ OPERATIONS: Final = (
         Right.RUN,
         {200: Answer("The run.", ref("Run"))},
         body=Body(NEW_APPROVAL),
+    ),
+    Operation(
+        "acquireLease",
+        "PUT",
+        "/conversations/{conversation}/runs/{run}/lease",
+        "Take or renew the right to fulfil a run, as an executor",
+        acquire_lease,
+        Right.RUN,
+        {200: Answer("It is this owner's.", ref("Lease"))},
+        body=Body(NEW_LEASE),
+        refusals=(409,),
+    ),
+    Operation(
+        "releaseLease",
+        "DELETE",
+        "/conversations/{conversation}/runs/{run}/lease",
+        "Give that right to others, if this owner has it",
+        release_lease,
+        Right.RUN,
+        {204: Answer("It is not this owner's any more.", media=None)},
+        parameters=(Parameter("owner", ID, "Who has it.", is_required=True),),
     ),
 )

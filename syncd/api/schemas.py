@@ -111,6 +111,19 @@ NEW_APPROVAL: Final = _strict(
     }
 )
 
+LONGEST_LEASE_S: Final = 300
+NEW_LEASE: Final = _strict(
+    {
+        "owner": {**ID, "description": "Who asks: the same for as long as it lives, and nobody else's."},
+        "ttl_s": {
+            "type": "number",
+            "minimum": 1,
+            "maximum": LONGEST_LEASE_S,
+            "description": "For how many seconds, unless it is renewed before.",
+        },
+    }
+)
+
 _NOTE: Final = _object({"about": TEXT, "reason": TEXT})
 
 COMPONENTS: Final[Mapping[str, Any]] = {
@@ -121,6 +134,16 @@ COMPONENTS: Final[Mapping[str, Any]] = {
     "Listed": _object({"id": ID, "title": TEXT, "created": MILLISECONDS, "updated": MILLISECONDS}),
     "Listing": _object({"conversations": _list(ref("Listed")), "next": CURSOR}),
     "Created": _object({"id": ID}),
+    "Lease": _object(
+        {
+            "epoch": {"type": "integer", "minimum": 1, "description": "One higher with every new owner."},
+            "state_vector": {
+                **TEXT,
+                "description": "What the server has of the conversation, as a state vector in hexadecimal: "
+                "an owner begins once it has as much.",
+            },
+        }
+    ),
     "Author": _object({"kind": TEXT, "device": TEXT, "name": TEXT}),
     "Part": _object({"id": TEXT, "type": TEXT}),
     "Message": _object(

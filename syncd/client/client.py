@@ -51,7 +51,7 @@ class SyncClient:
         self._wake = anyio.Event()
         self._line: Line | None = None
         self._lost = ""
-        self._blobs = Blobs(lambda: Remote(url, self._shown() or None))
+        self._blobs = Blobs(self.remote)
         self._is_running = False
         self._changed = anyio.Event()
         self._tasks: TaskGroup
@@ -69,6 +69,10 @@ class SyncClient:
         self._tasks.cancel_scope.cancel()
         # Not handed to the group, which would wrap the caller's own error in an ExceptionGroup.
         await self._tasks.__aexit__(None, None, None)
+
+    def remote(self) -> Remote:
+        """Return a connection to the server's HTTP API, which is not open yet."""
+        return Remote(self.url, self._shown() or None)
 
     def follow(self, conversation: Conversation) -> Link:
         """Begin to keep a conversation in sync, and go on until the context ends."""

@@ -107,6 +107,25 @@ class Remote:
         if answer.status_code not in {httpx.codes.OK, httpx.codes.CREATED}:
             raise self._refused(answer)
 
+    async def put_lease(
+        self, conversation: str, run: str, owner: str, ttl_s: float
+    ) -> dict[str, Any] | None:
+        """Take or renew the lease of a run; nothing where another holds it, it is over, or not there yet."""
+        body = {"owner": owner, "ttl_s": ttl_s}
+        answer = await self._ask("PUT", _lease_path(conversation, run), json=body)
+        if answer.status_code in {httpx.codes.CONFLICT, httpx.codes.NOT_FOUND}:
+            return None
+        if answer.status_code != httpx.codes.OK:
+            raise self._refused(answer)
+        told = answer.json()
+        return told if isinstance(told, dict) else {}
+
+    async def delete_lease(self, conversation: str, run: str, owner: str) -> None:
+        """End the lease of a run, if this owner holds it."""
+        answer = await self._ask("DELETE", _lease_path(conversation, run), params={"owner": owner})
+        if answer.status_code not in {httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND}:
+            raise self._refused(answer)
+
     def _found(self, answer: httpx.Response) -> bool:
         if answer.status_code not in {httpx.codes.OK, httpx.codes.NOT_FOUND}:
             raise self._refused(answer)
@@ -142,3 +161,7 @@ class Remote:
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             return SyncRefused(f"{self.url} wants a valid token", 401)
         return SyncRefused(f"{self.url} answered {answer.status_code}", answer.status_code)
+
+
+def _lease_path(conversation: str, run: str) -> str:
+    return f"/api/conversations/{quote(conversation, safe='')}/runs/{quote(run, safe='')}/lease"

@@ -34,6 +34,8 @@ NEEDS: list[tuple[str, str, Any, Right | None]] = [
     ("POST", f"{C}/runs", {"target": {"adapter": "a"}}, Right.RUN),
     ("GET", f"{C}/runs/r", None, Right.READ),
     ("POST", f"{C}/runs/r/approvals", {"call": "c", "approved": True}, Right.RUN),
+    ("PUT", f"{C}/runs/r/lease", {"owner": "o", "ttl_s": 15}, Right.RUN),
+    ("DELETE", f"{C}/runs/r/lease?owner=o", None, Right.RUN),
     ("HEAD", f"{C}/events", None, Right.READ),
     ("HEAD", "/api/events", None, None),
     ("GET", f"{C}/update", None, Right.READ),

@@ -27,6 +27,7 @@ CONTRACT = {
     "/api/conversations/{conversation}/runs": {"post"},
     "/api/conversations/{conversation}/runs/{run}": {"get"},
     "/api/conversations/{conversation}/runs/{run}/approvals": {"post"},
+    "/api/conversations/{conversation}/runs/{run}/lease": {"put", "delete"},
     "/api/conversations/{conversation}/events": {"get"},
     "/api/conversations/{conversation}/explain": {"get"},
     "/api/conversations/{conversation}/update": {"get"},

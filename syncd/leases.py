@@ -1,0 +1,39 @@
+"""The leases of a daemon's runs: for the executor in it, and for those that are its clients."""
+
+from __future__ import annotations
+
+from crdt_conv import Conversation
+from crdt_conv.ids import RunId, now_ms
+from syncd.hub import Hub
+
+
+class HubGrants:
+    """Grants what the daemon's store counts; see ``adapters.executor.leases.Grants``."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def acquire(self, conversation: Conversation, run: RunId, owner: str, ttl_s: float) -> int | None:
+        """Take or renew a lease; nothing while another holds it, or where the run is over."""
+        return self.grant(conversation, run, owner, ttl_s)
+
+    async def release(self, conversation: Conversation, run: RunId, owner: str) -> None:  # noqa: ARG002 - runs' ids are unique
+        """End a lease."""
+        self._hub.store.engine.release_lease(f"run:{run}", owner)
+
+    def grant(self, conversation: Conversation, run: RunId, owner: str, ttl_s: float) -> int | None:
+        """
+        Take or renew a lease at once.
+
+        Raises:
+            UnknownRun: It is not here.
+            StoreError: It could not be made durable.
+        """
+        # What its last owner wrote was acknowledged before it gave the lease back.
+        self._hub.follower.catch_up_with(conversation.id)
+        if conversation.runs[run].is_over:
+            return None
+        # This clock alone counts: an owner's own may be off by years.
+        now = now_ms()
+        until = now + int(ttl_s * 1000)
+        return self._hub.store.engine.acquire_lease(f"run:{run}", owner, at_ms=now, until_ms=until)
