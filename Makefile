@@ -48,8 +48,9 @@ test: install node ## Run all tests that this machine can run; ARGS= goes to pyt
 fuzz: install ## Feed changed frames to every decoder for a minute (ARGS="--minutes 10")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-simulate: install ## Simulate faults of the daemon and its disk, seed by seed (ARGS="--seeds 1000", ARGS="--seed 7")
+simulate: install ## Simulate faults of the daemon, its disk and executors, seed by seed (ARGS="--seeds 1000", ARGS="--seed 7")
 	@$(BIN)/python -m tests.faults.simulation $(ARGS)
+	@$(BIN)/python -m tests.faults.simulation --executors $(ARGS)
 
 kills: install node ## Kill the real daemon under load, again and again (ARGS="--count 300")
 	@$(BIN)/python -m bench.sync.kills --server ours $(ARGS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crdt_conv import Conversation
-from crdt_conv.ids import RunId, now_ms
+from crdt_conv.ids import RunId
 from syncd.hub import Hub
 
 
@@ -19,7 +19,7 @@ class HubGrants:
 
     async def release(self, conversation: Conversation, run: RunId, owner: str) -> None:  # noqa: ARG002 - runs' ids are unique
         """End a lease."""
-        self._hub.store.engine.release_lease(f"run:{run}", owner)
+        self._hub.store.leases.release(f"run:{run}", owner)
 
     def grant(self, conversation: Conversation, run: RunId, owner: str, ttl_s: float) -> int | None:
         """
@@ -33,7 +33,5 @@ class HubGrants:
         self._hub.follower.catch_up_with(conversation.id)
         if conversation.runs[run].is_over:
             return None
-        # This clock alone counts: an owner's own may be off by years.
-        now = now_ms()
-        until = now + int(ttl_s * 1000)
-        return self._hub.store.engine.acquire_lease(f"run:{run}", owner, at_ms=now, until_ms=until)
+        # This machine's clock alone counts: an owner's own may be off by years.
+        return self._hub.store.leases.acquire(f"run:{run}", owner, ttl_s)

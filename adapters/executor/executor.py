@@ -21,7 +21,7 @@ from anyio.abc import TaskGroup
 from adapters.answers import Changes, answer_pieces, watching
 from adapters.errors import RunFailed
 from adapters.exchange import Adapter, Forgets
-from adapters.executor.fulfil import MAX_ROUNDS, Fulfilment, end_outputs
+from adapters.executor.fulfil import MAX_ROUNDS, Fulfilment, end_outputs, mend_outputs
 from adapters.executor.leases import RENEW_S, TTL_S, Grants, Leases, StoreGrants
 from adapters.executor.slots import Slot
 from adapters.tools import AnyTool, Toolbox
@@ -152,7 +152,10 @@ class Executor:
             fulfilment = self._mine[run.id]
             if run.cancel and fulfilment is not None:
                 fulfilment.cancel()
-        elif not run.is_over and run.target.adapter in self._adapters and self._has_tools(run):
+        elif run.is_over:
+            if len(run.claims) > 1:
+                mend_outputs(conversation, run)
+        elif run.target.adapter in self._adapters and self._has_tools(run):
             self._mine[run.id] = None
             self._tasks.start_soon(self._fulfil, conversation, run.id)
 
@@ -201,6 +204,8 @@ class Executor:
                 is_done = await self._fulfil_if_leased(conversation, run_id, slot)
             if not is_done:
                 await anyio.sleep(self._retry_s)
+        if len(run.claims) > 1:
+            mend_outputs(conversation, run)
 
     async def _fulfil_if_leased(self, conversation: Conversation, run_id: str, slot: Slot) -> bool:
         """Go on with a run as far as it goes now; false where another executor holds it."""

@@ -50,6 +50,23 @@ def end_outputs(
                 conversation.writer(output).finish(status)
 
 
+def mend_outputs(conversation: Conversation, run: Run) -> None:
+    """
+    Set right what executors that were cut off from each other wrote about a run's answers.
+
+    The one that took over called the other's answer interrupted, which meanwhile came to its end: of
+    the two statuses one was lost. And one that was killed left its own streaming, under a run that is over.
+    """
+    for output in run.outputs:
+        if output not in conversation.graph or conversation.graph[output].role != "assistant":
+            continue
+        message = conversation.message(output)
+        if message.status == "interrupted" and message.stop_reason is not None:
+            conversation.writer(output).finish()
+        elif message.status == "streaming" and message.author.device == conversation.author.device:
+            conversation.writer(output).finish("interrupted")
+
+
 class Fulfilment:
     """One run on its way, under one lease."""
 
@@ -87,6 +104,9 @@ class Fulfilment:
                     tasks.start_soon(self._leases.keep, self._lease, self._lost)
                     await self._go_on_and_settle(slot)
                     tasks.cancel_scope.cancel()
+            if self._lost.cancelled_caught and self._conversation.runs[self._id].is_over:
+                # Somebody else was through first, and no later owner will end what stands here.
+                end_outputs(self._conversation, self._conversation.runs[self._id])
         finally:
             await self._leases.release(self._lease)
 

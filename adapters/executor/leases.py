@@ -19,7 +19,6 @@ from typing import Protocol
 import anyio
 
 from crdt_conv import Conversation, Run, RunId, Store
-from crdt_conv.ids import now_ms
 
 TTL_S = 15.0
 RENEW_S = 5.0
@@ -54,16 +53,15 @@ class StoreGrants:
     """The leases of a store that stands on this machine."""
 
     def __init__(self, store: Store) -> None:
-        self._engine = store.engine
+        self._leases = store.leases
 
     async def acquire(self, conversation: Conversation, run: RunId, owner: str, ttl_s: float) -> int | None:  # noqa: ARG002 - runs' ids are unique
         """Take or renew a lease; see ``Grants``."""
-        now = now_ms()
-        return self._engine.acquire_lease(f"run:{run}", owner, at_ms=now, until_ms=now + int(ttl_s * 1000))
+        return self._leases.acquire(f"run:{run}", owner, ttl_s)
 
     async def release(self, conversation: Conversation, run: RunId, owner: str) -> None:  # noqa: ARG002
         """End a lease."""
-        self._engine.release_lease(f"run:{run}", owner)
+        self._leases.release(f"run:{run}", owner)
 
 
 @dataclass(frozen=True, slots=True)

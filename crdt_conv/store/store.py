@@ -27,6 +27,7 @@ from crdt_conv.errors import (
     UnknownConversation,
 )
 from crdt_conv.ids import ConversationId, MessageId, new_id, now_ms
+from crdt_conv.leases import Leases
 from crdt_conv.message import REDACTED, Author
 from crdt_conv.store.blobs import collect_blobs
 from crdt_conv.store.compaction import Compaction, erase_key
@@ -88,6 +89,8 @@ class Store(Keeper):
             self._unlock()
             raise
         self._author = Author("human", self.device, name)
+        self.leases = Leases(self.engine)
+        """Who may fulfil a run."""
         self._live: WeakValueDictionary[str, Conversation] = WeakValueDictionary()
         self._subscribers: Subscribers[Change] = Subscribers()
         self._deletions: Subscribers[ConversationId] = Subscribers()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from crdt_conv.checks import LONGEST_BRANCH
+from crdt_conv.leases import LONGEST_S
 from crdt_conv.message import PART_TYPES, ROLES
 
 
@@ -111,14 +112,13 @@ NEW_APPROVAL: Final = _strict(
     }
 )
 
-LONGEST_LEASE_S: Final = 300
 NEW_LEASE: Final = _strict(
     {
         "owner": {**ID, "description": "Who asks: the same for as long as it lives, and nobody else's."},
         "ttl_s": {
             "type": "number",
             "minimum": 1,
-            "maximum": LONGEST_LEASE_S,
+            "maximum": LONGEST_S,
             "description": "For how many seconds, unless it is renewed before.",
         },
     }

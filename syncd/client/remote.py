@@ -107,9 +107,7 @@ class Remote:
         if answer.status_code not in {httpx.codes.OK, httpx.codes.CREATED}:
             raise self._refused(answer)
 
-    async def put_lease(
-        self, conversation: str, run: str, owner: str, ttl_s: float
-    ) -> dict[str, Any] | None:
+    async def put_lease(self, conversation: str, run: str, owner: str, ttl_s: float) -> dict[str, Any] | None:
         """Take or renew the lease of a run; nothing where another holds it, it is over, or not there yet."""
         body = {"owner": owner, "ttl_s": ttl_s}
         answer = await self._ask("PUT", _lease_path(conversation, run), json=body)

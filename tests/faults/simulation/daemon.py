@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -48,13 +49,20 @@ class Answer:
 class Process:
     """One run of the daemon, from its start to a stop, or to a fault that nobody was told of."""
 
-    def __init__(self, disk: Disk, random: Random) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        random: Random,
+        beside: Callable[[Hub], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
+    ) -> None:
+        """Begin a run; ``beside`` is what the process does besides serving."""
         self.disk = disk
         self.is_alive = True
         self.is_ready = False
         self.error: StoreError | None = None
         """Why it could not be started."""
         self._random = random
+        self._beside = beside
         self._stopping = asyncio.Event()
         self._sockets: dict[Socket, asyncio.Task[None]] = {}
         self._requests: set[asyncio.Task[None]] = set()
@@ -75,7 +83,7 @@ class Process:
             sweep_s = self._random.choice([0.02, 5.0])
             hub = Hub(store, FakeGate(), sweep_s=sweep_s, make_worker=lambda: SeededWorker(self._random))
             self._app = create_app(hub)
-            async with hub.running():
+            async with hub.running(), self._beside(hub):
                 self.is_ready = True
                 await self._stopping.wait()
                 self.is_ready = False
@@ -106,12 +114,13 @@ class Process:
                 got.append(message)
 
         headers = {"host": "localhost", "authorization": "Bearer all", "content-type": "application/json"}
+        path, _, query = path.partition("?")
         scope = {
             "type": "http",
             "method": method,
             "path": path,
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": query.encode(),
             "headers": [(key.encode(), value.encode()) for key, value in headers.items()],
             "client": ("127.0.0.1", 1),
         }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tests.faults.simulation.happenings import HAPPENINGS, run
 from tests.faults.simulation.loop import VirtualLoop
-from tests.faults.simulation.world import world_of
+from tests.faults.simulation.world import World, world_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +27,20 @@ class Outcome:
         return f"seed {self.seed}: {'broken' if self.error else 'kept'}; {dict(self.counts)}"
 
 
-def simulate(seed: int) -> Outcome:
-    """Run a seed."""
+def in_virtual_time(story: Callable[[VirtualLoop], Coroutine[Any, Any, Outcome]]) -> Outcome:
+    """Let a story happen, in a loop of its own."""
     loop = VirtualLoop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        return runner.run(_simulate(seed, loop))
+        return runner.run(story(loop))
+
+
+def simulate(seed: int) -> Outcome:
+    """Run a seed."""
+    return in_virtual_time(lambda loop: _simulate(seed, loop))
 
 
 async def _simulate(seed: int, loop: VirtualLoop) -> Outcome:
-    with world_of(seed, loop) as world:
+    with world_of(World, seed, loop) as world:
         error: Exception | None = None
         try:
             await run(world)

@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from unittest.mock import patch
 
 import pycrdt
@@ -39,6 +39,8 @@ LONGEST_S: Final = 400.0
 class World:
     """One seed's."""
 
+    CLIENTS = 5
+
     def __init__(self, seed: int, disks: Disks, folder: Path, clock: WallClock) -> None:
         self.name = f"seed {seed}"
         self.random = Random(self.name)
@@ -52,7 +54,7 @@ class World:
         self._numbers = count(1)
         self._loop = asyncio.get_running_loop()
         self._generations = 0
-        self.clients = [self._client(number) for number in range(5)]
+        self.clients = [self._client(number) for number in range(self.CLIENTS)]
 
     def _client(self, number: int) -> Client:
         is_collab = number % 2 == 1
@@ -95,13 +97,16 @@ class World:
             disk.put(self._image)
             self._disks.add(disk)
             self.oracle.restart()
-            self.process = Process(disk, random)
+            self.process = self._process(disk, random)
             if self.random.random() < 0.2:
                 self.crash_after(self.random.randrange(1, 40))
             self.note(f"the daemon starts, run {self._generations}")
             if not await self.process.started():
                 _expect_expected(self.process)
                 await self.recover()
+
+    def _process(self, disk: Disk, random: Random) -> Process:
+        return Process(disk, random)
 
     def crash_after(self, operations: int) -> None:
         """Have a kill or a loss of power come at a later operation of the disk."""
@@ -239,8 +244,11 @@ def _expect_expected(process: Process) -> None:
             raise BrokenPromise(f"the daemon does not start: {process.error}")
 
 
+W = TypeVar("W", bound=World)
+
+
 @contextmanager
-def world_of(seed: int, loop: VirtualLoop) -> Iterator[World]:
+def world_of(kind: type[W], seed: int, loop: VirtualLoop) -> Iterator[W]:
     """Make the world of a seed, in its loop."""
     clock, drawn = WallClock(loop, Random(f"seed {seed}, work")), Random(f"seed {seed}, ids")
     with (
@@ -252,4 +260,4 @@ def world_of(seed: int, loop: VirtualLoop) -> Iterator[World]:
         # So that a slow reader lags behind a few small frames, too.
         patch.object(wire, "HIGH_WATER_BYTES", 200),
     ):
-        yield World(seed, disks, Path(folder).resolve(), clock)
+        yield kind(seed, disks, Path(folder).resolve(), clock)

@@ -32,6 +32,28 @@ async def test_a_run_is_requested_and_followed(http: httpx.AsyncClient, store: S
     assert (shown.json()["state"], shown.json()["claims"][0]["epoch"]) == ("claimed", 1)
 
 
+async def test_one_executor_has_a_run(http: httpx.AsyncClient, store: Store) -> None:
+    """Others get it when it is given back, with a higher epoch; nobody once it is over."""
+    conversation = store.open("c")
+    run = conversation.runs.request(Target("llamacpp"))
+    path = f"{PATH}/runs/{run.id}/lease"
+    first = await http.put(path, json={"owner": "a", "ttl_s": 15})
+    assert (first.status_code, first.json()) == (
+        200,
+        {"epoch": 1, "state_vector": conversation.state_vector.hex()},
+    )
+    assert (await http.put(path, json={"owner": "a", "ttl_s": 15})).json()["epoch"] == 1
+    assert (await http.put(path, json={"owner": "b", "ttl_s": 15})).status_code == 409
+    assert (await http.delete(path, params={"owner": "b"})).status_code == 204
+    assert (await http.put(path, json={"owner": "b", "ttl_s": 15})).status_code == 409
+    await http.delete(path, params={"owner": "a"})
+    assert (await http.put(path, json={"owner": "b", "ttl_s": 15})).json()["epoch"] == 2
+    conversation.runs.update(run.id, state="complete")
+    assert (await http.put(path, json={"owner": "b", "ttl_s": 15})).status_code == 409
+    assert (await http.put(path, json={"owner": "b", "ttl_s": 61})).status_code == 422
+    assert (await http.put(f"{PATH}/runs/none/lease", json={"owner": "b", "ttl_s": 1})).status_code == 404
+
+
 async def test_the_conversation_has_a_default(http: httpx.AsyncClient, store: Store) -> None:
     """Without a target it is the document's, if that has one that can be one."""
     missing = await http.post(f"{PATH}/runs")
