@@ -30,6 +30,7 @@ CAMEL = {
     "thought_signature": "thoughtSignature",
     "tool_type": "toolType",
     "parameters_json_schema": "parametersJsonSchema",
+    "function_declarations": "functionDeclarations",
 }
 
 
@@ -58,7 +59,8 @@ class GeminiReader:
         body = camel(exchange.body)
         system = body.get("systemInstruction", {}).get("parts", [])
         lead = Entry("system", [new_part("text", text=part["text"]) for part in system])
-        tools = [tool for entry in body.get("tools", []) for tool in _tools(entry)]
+        given = body.get("tools", [])
+        tools = [tool for entry in (given if isinstance(given, list) else [given]) for tool in _tools(entry)]
         if tools:
             lead.parts.append(tools_part(tools))
         entries = [lead] if lead.parts else []
@@ -71,7 +73,7 @@ def _tools(entry: dict[str, Any]) -> list[Tool]:
     if "functionDeclarations" not in entry:
         return [Tool(next(iter(entry)), native={"gemini": entry})]
     return [
-        Tool(tool["name"], tool.get("description"), tool["parametersJsonSchema"])
+        Tool(tool["name"], tool.get("description"), tool.get("parametersJsonSchema", tool.get("parameters")))
         for tool in entry["functionDeclarations"]
     ]
 
@@ -103,9 +105,9 @@ class _Reading:
         elif "functionCall" in part:
             call = part["functionCall"]
             arguments = json.dumps(call["args"])
-            entry.parts.append(
-                new_part("tool_call", call_id=call["id"], name=call["name"], arguments=arguments)
-            )
+            # Older models gave no ids: call and response name the function alone.
+            call_id = call.get("id", call["name"])
+            entry.parts.append(new_part("tool_call", call_id=call_id, name=call["name"], arguments=arguments))
         elif "functionResponse" in part:
             self._response(entry, part["functionResponse"])
         elif "inlineData" in part or "fileData" in part:
@@ -119,7 +121,11 @@ class _Reading:
 
     def _response(self, entry: Entry, response: dict[str, Any]) -> None:
         content = json.dumps(response["response"])
-        entry.parts.append(new_part("tool_result", call_id=response["id"], content=content, is_error=False))
+        entry.parts.append(
+            new_part(
+                "tool_result", call_id=response.get("id", response["name"]), content=content, is_error=False
+            )
+        )
         entry.parts += [self._media(part) for part in response.get("parts", ())]
 
     def _media(self, part: dict[str, Any]) -> Part:
