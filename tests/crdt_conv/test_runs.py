@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 from pycrdt import Doc, Map
 
 from crdt_conv import InvalidMessage, Target, UnknownRun
+from crdt_conv.run import parse_run
 from tests.replicas import copy_of, replica
 
 LLAMA = Target("llamacpp", model="smol", params={"max_tokens": 5})
@@ -71,3 +75,25 @@ def test_a_stranger_s_entry_is_no_run() -> None:
     assert conversation.runs.all() == []
     with pytest.raises(UnknownRun):
         conversation.runs["r"]
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, -1, 1e300, 2.0**60, True, "7", None, [1]])
+def test_a_strangers_epoch_is_passed_over(odd: object) -> None:
+    """What is no whole number that may be counted on from is none; the others count."""
+    claims = [{"executor": "x", "epoch": odd}, {"executor": "y", "epoch": 3}]
+    raw = {"parents": ["m"], "target": {"adapter": "a"}, "claims": claims, "epoch:m": odd, "epoch:n": 2}
+    run = parse_run("r", raw)
+    assert (run.epoch, run.broken_off, run.epochs) == (3, 1, {"n": 2})
+
+
+def test_a_hostile_epoch_in_a_document_is_read() -> None:
+    """Also as raw Yjs has it."""
+    conversation = replica()
+    conversation.append("user", "Where?")
+    run = conversation.runs.request(LLAMA)
+    doc: Doc[Any] = Doc()
+    doc.apply_update(conversation.encode())
+    for odd in (math.nan, math.inf):
+        doc.get("runs", type=Map)[run.id]["claims"].append({"executor": "x", "epoch": odd})
+    conversation.receive(doc.get_update(), "a stranger")
+    assert (conversation.runs[run.id].epoch, conversation.runs.all()[0].broken_off) == (0, 0)

@@ -56,7 +56,7 @@ def older(tools: Any) -> Any:
 
 def pieces(turns: list[dict[str, Any]]) -> list[Any]:
     """Return everything that is said, whoever says it together with what, but for results."""
-    said = [piece for turn in turns for piece in turn.get("content") or turn.get("parts")]
+    said = [piece for turn in turns for piece in turn.get("content") or turn["parts"]]
     return [piece for piece in said if piece.get("type") != "tool_result" and "functionResponse" not in piece]
 
 
