@@ -132,6 +132,10 @@ class MessagesWriter:
             self.messages.append(message)
             if self._chain is not None:
                 self._chain.add(message, _sources(turn))
+        elif turn.role == "assistant" and self.messages and self.messages[-1]["role"] == "system":
+            # Nothing of the answer goes, and behind a system message nothing else may stand.
+            said = "".join(block["text"] for block in self.messages[-1]["content"])
+            self.messages[-1] = _told(said)
         if turn.message is not None and turn.message.hidden_count:
             for field in self._hidden.of_message(turn.message):
                 if field.kind == CONTAINER:
@@ -157,8 +161,7 @@ class MessagesWriter:
     def _system(self, turn: Turn, *, is_own: bool) -> dict[str, Any] | None:
         if is_own:
             return {"role": "system", "content": [self._blocks.of(block) for block in turn.blocks]}
-        text = f"<system_message>\n{turn.text}\n</system_message>"
-        return {"role": "user", "content": [{"type": "text", "text": text}]} if turn.text else None
+        return _told(turn.text) if turn.text else None
 
     def container(self) -> dict[str, Any]:
         """Return the newest container, if the provider still holds it."""
@@ -169,6 +172,12 @@ class MessagesWriter:
             return {}
         self.sent.append(sent_field(message.id, field))
         return {"container": field.data}
+
+
+def _told(text: str) -> dict[str, Any]:
+    """Return a system message as the user's."""
+    told = f"<system_message>\n{text}\n</system_message>"
+    return {"role": "user", "content": [{"type": "text", "text": told}]}
 
 
 def _sources(turn: Turn) -> list[Message]:

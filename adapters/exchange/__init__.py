@@ -16,7 +16,7 @@ from adapters.exchange.operations import (
     Sealed,
     TextDelta,
 )
-from adapters.exchange.port import Adapter, Continues, Forgets, Hidden, Ingest, refused_key
+from adapters.exchange.port import Adapter, Continues, Forgets, Hidden, Ingest, Resumes, refused_key
 from adapters.exchange.request import Json, Note, Report, Reported, Request, SentField, encode_json
 from adapters.exchange.tools import Tool, read_tools
 from adapters.exchange.usage import STOP_REASONS, Usage
@@ -40,6 +40,7 @@ __all__ = [
     "Report",
     "Reported",
     "Request",
+    "Resumes",
     "Sealed",
     "SentField",
     "TextDelta",

@@ -136,6 +136,35 @@ class Continues(Protocol):
 
 
 @runtime_checkable
+class Resumes(Protocol):
+    """
+    An adapter whose provider may go on with an answer that nobody listens to.
+
+    Its ``Ingest`` tells the answer's name in ``Reported.reused``, under ``handle_key``.
+    """
+
+    @property
+    def handle_key(self) -> str:
+        """Under which key the name stands on record in a run's ``sent.reused``."""
+
+    def resume(self, request: Request, handle: str) -> AsyncGenerator[Mapping[str, Json], None]:
+        """
+        Yield the events of an answer that an earlier owner of the run asked for, from the first.
+
+        Raises:
+            AdapterError: It is not there any more, or can't be reached.
+        """
+
+    async def drop(self, handle: str) -> None:
+        """
+        Have the provider end an answer that nobody wants any more.
+
+        Raises:
+            AdapterError: It was not reached.
+        """
+
+
+@runtime_checkable
 class Forgets(Protocol):
     """An adapter that keeps something of conversations outside of them."""
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Self
+from typing import Final, Self
 
 import anyio
 
 from adapters.errors import AdapterError, HandleLost, HiddenRefused
-from adapters.exchange import Adapter, Continues, Hidden, Note, Report, Request, Tool, refused_key
+from adapters.exchange import (
+    Adapter,
+    Continues,
+    Hidden,
+    Json,
+    Note,
+    Report,
+    Request,
+    Resumes,
+    Tool,
+    refused_key,
+)
 from adapters.executor.retries import delay_s, is_worth_waiting, refused_before
 from adapters.executor.steps import Answer
 from adapters.spaces import NONE
@@ -18,6 +29,9 @@ from adapters.writing import AnswerWriter
 from crdt_conv import Author, Conversation, Message, MessageWriter, Run
 from crdt_conv.hidden import SERVER
 from crdt_conv.ids import now_ms
+
+DROP_S: Final = 5.0
+"""So long may it take to tell a provider that nobody wants an answer any more."""
 
 
 class Answering:
@@ -47,6 +61,9 @@ class Answering:
         self._refused: frozenset[str] = frozenset()
         self._repairs: tuple[Note, ...] = ()
         self._report: Report
+        # What an earlier owner asked for, which the provider may have made meanwhile.
+        self._earlier = run.sent or {}
+        self._is_resuming = False
 
     async def run(self) -> None:
         """
@@ -66,6 +83,10 @@ class Answering:
                     raise
                 if isinstance(error, HiddenRefused | HandleLost):
                     request = self._repaired(error)
+                    continue
+                if self._is_resuming and not error.is_retryable:
+                    # It is not there any more: asked for anew.
+                    self._earlier, attempts = {}, 1
                     continue
                 if not is_worth_waiting(error, attempts):
                     raise
@@ -124,16 +145,45 @@ class Answering:
 
     async def _call(self, request: Request) -> None:
         ingest = self._adapter.ingest(request)
-        async with aclosing(self._adapter.stream(request)) as events, _Flusher(self) as flusher:
+        async with aclosing(self._events(request)) as events, _Flusher(self) as flusher:
             async for event in events:
                 self._writer.take(ingest.feed(event), anyio.current_time())
                 if self._writer.reported:
-                    self._write_down(request, self._report.with_added(self._writer.reported.pop()))
+                    report = self._report.with_added(self._writer.reported.pop())
+                    self._write_down(request, report)
+                    # From here on another try of this call is the same answer.
+                    self._earlier = {"request": request.digest, "reused": dict(report.reused)}
                 if self._writer.due_s is not None:
                     self._writer.begin()
                     flusher.wake()
         self._writer.take(ingest.end(), anyio.current_time())
         self._writer.begin()
+
+    def _events(self, request: Request) -> AsyncGenerator[Mapping[str, Json], None]:
+        """Make the call; or fetch what the very same call led to, if the provider went on with it."""
+        adapter, handle = self._adapter, self.handle
+        is_same = self._earlier.get("request") == request.digest
+        self._is_resuming = is_same and handle is not None
+        if isinstance(adapter, Resumes) and is_same and handle is not None:
+            return adapter.resume(request, handle)
+        return adapter.stream(request)
+
+    async def drop(self) -> None:
+        """Have the provider end an answer that it would go on with, if there is one and it is reached."""
+        handle = self.handle
+        if not isinstance(self._adapter, Resumes) or handle is None:
+            return
+        with anyio.move_on_after(DROP_S, shield=True), suppress(AdapterError):
+            await self._adapter.drop(handle)
+
+    @property
+    def handle(self) -> str | None:
+        """What the provider calls the answer, where it goes on with it by itself."""
+        if not isinstance(self._adapter, Resumes):
+            return None
+        reused = self._earlier.get("reused")
+        named = reused.get(self._adapter.handle_key) if isinstance(reused, dict) else None
+        return named if isinstance(named, str) else None
 
     # Writing
 

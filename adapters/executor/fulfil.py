@@ -91,6 +91,7 @@ class Fulfilment:
         self._lost = anyio.CancelScope()
         self._cancelled = anyio.CancelScope()
         self._under_way: Answering | Calling | None = None
+        self._unwanted: Answering | None = None
 
     def cancel(self) -> None:
         """End the call: somebody asked for it in the document."""
@@ -108,6 +109,8 @@ class Fulfilment:
                 # Somebody else was through first, and no later owner will end what stands here.
                 end_outputs(self._conversation, self._conversation.runs[self._id])
         finally:
+            if self._unwanted is not None:
+                await self._unwanted.drop()
             await self._leases.release(self._lease)
 
     async def _go_on_and_settle(self, slot: Slot) -> None:
@@ -200,6 +203,8 @@ class Fulfilment:
         else:
             if self._under_way is not None:
                 self._under_way.end(outcome.status)
+            if isinstance(self._under_way, Answering):
+                self._unwanted = self._under_way
             end_outputs(self._conversation, self._conversation.runs[self._id], outcome.status)
             values: dict[str, Json] = {"state": outcome.status}
             if outcome.error is not None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, ClassVar
 
 from adapters.exchange import Hidden, Report, Request, Tool
 from adapters.http import Timeouts
+from adapters.openai_responses.background import (
+    BACKGROUND,
+    cancelling,
+    is_background,
+    lasting,
+    reopening,
+)
 from adapters.openai_responses.ingest import ResponsesIngest
 from adapters.openai_responses.materialize import materialize
 from adapters.remote import Remote, key_of
@@ -81,6 +89,47 @@ class OpenAIResponses(Remote):
     ) -> tuple[Request, Report]:
         """Turn a log into a request; see ``materialize.materialize``."""
         return materialize(log, target, tools, hidden, place=self.place(target))
+
+    async def stream(self, request: Request) -> AsyncGenerator[Mapping[str, Any], None]:
+        """
+        Make the call; in the background it goes on through connections that break.
+
+        Raises:
+            AdapterError: It was refused, or broke off.
+        """
+        is_lasting = is_background(request)
+        made = lasting(super().stream, request) if is_lasting else super().stream(request)
+        async with aclosing(made) as events:
+            async for event in events:
+                yield event
+
+    # What the provider makes by itself: see ``adapters.exchange.Resumes``.
+
+    handle_key: ClassVar[str] = BACKGROUND
+
+    async def resume(
+        self,
+        request: Request,  # noqa: ARG002 - the port's
+        handle: str,
+    ) -> AsyncGenerator[Mapping[str, Any], None]:
+        """
+        Yield the events of an answer that was asked for before, from the first.
+
+        Raises:
+            AdapterError: It is not there, or can't be reached.
+        """
+        async with aclosing(lasting(super().stream, reopening(handle, None), handle)) as events:
+            async for event in events:
+                yield event
+
+    async def drop(self, handle: str) -> None:
+        """
+        Have the provider end an answer that nobody wants any more.
+
+        Raises:
+            AdapterError: It was not reached.
+        """
+        await self._caller.json(cancelling(handle))
 
     def ingest(self, request: Request) -> ResponsesIngest:
         """Begin to read the answer to a request."""

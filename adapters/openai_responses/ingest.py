@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from adapters.errors import StreamBroken
-from adapters.exchange import Annotated, Begun, Finished, Grown, Operation, Request, Sealed, Usage
+from adapters.exchange import Annotated, Begun, Finished, Grown, Operation, Reported, Request, Sealed, Usage
 from adapters.exchange.request import encode_json
 from adapters.http import error_in
-from adapters.openai_responses.kinds import CALL, CALL_KEYS, MESSAGE, REASONING, RESPONSE, TEXTS
+from adapters.openai_responses.background import BACKGROUND, id_of, is_background
+from adapters.openai_responses.kinds import CALL, CALL_KEYS, ENDS, MESSAGE, REASONING, RESPONSE, TEXTS
 from adapters.openai_responses.materialize import is_holding
 from adapters.remote import maps
 from adapters.spaces import NONE, Place
@@ -34,9 +35,6 @@ _DELTAS: Final = frozenset(
     }
 )
 _THOUGHTS: Final = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
-_ENDS: Final = frozenset(
-    {"response.completed", "response.incomplete", "response.failed", "response.cancelled"}
-)
 _TEXT_KEYS: Final = frozenset({"text", "refusal", "logprobs"})
 
 
@@ -62,11 +60,13 @@ class ResponsesIngest:
         kind = event.get("type")
         if event.get("object") == "response":
             return [op for inner in _events_of(event) for op in self.feed(inner)]
-        if kind in _ENDS and isinstance(event.get("response"), dict):
+        if kind in ENDS and isinstance(event.get("response"), dict):
             self._response = event["response"]
             return []
         index, item = str(event.get("output_index")), event.get("item")
         match kind:
+            case "response.created" if is_background(self._request) and (name := id_of(event)):
+                return [Reported(reused={BACKGROUND: name})]
             case "response.output_item.added" if isinstance(item, dict):
                 return self._begin(index, item)
             case "response.output_item.done" if isinstance(item, dict):

@@ -13,6 +13,10 @@ MESSAGE: Final = "message"
 CALL: Final = "function_call"
 """The keys of a call beside its name and arguments."""
 
+ENDS: Final = frozenset(
+    {"response.completed", "response.incomplete", "response.failed", "response.cancelled"}
+)
+"""Events behind which nothing comes."""
 TEXTS: Final = {"output_text": "text", "refusal": "refusal"}
 """Types of content of a message, and the key under which each has its text."""
 CALL_KEYS: Final = frozenset({"type", "call_id", "name", "arguments"})

@@ -7,10 +7,15 @@ holds answers until ``forget``. The ciphertext in the whole response is another 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
-from tests.providers.serving import Answer, Provider, Refusal, pieces
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tests.providers.serving import Answer, Cut, Provider, Refusal, pieces
 
 CONTENT = {"input_text", "input_image", "input_file", "output_text", "refusal"}
 
@@ -23,12 +28,49 @@ class ResponsesServer(Provider):
     def __init__(self, *script: Any) -> None:
         super().__init__(*script)
         self._held: dict[str, list[dict[str, Any]]] = {}
+        self.background: dict[str, list[dict[str, Any]]] = {}
+        """The events of answers that are made in the background."""
+        self.fetched: list[tuple[str, int | None]] = []
+        """Which of them were fetched, and behind which event."""
+        self.cancelled: list[str] = []
+
+    def app(self) -> Starlette:
+        more = [
+            Route("/responses/{response}", self._fetch, methods=["GET"]),
+            Route("/responses/{response}/cancel", self._cancel, methods=["POST"]),
+        ]
+        return Starlette(routes=[*super().app().routes, *more])
+
+    async def _fetch(self, request: Request) -> Response:
+        named, after = request.path_params["response"], request.query_params.get("starting_after")
+        self.fetched.append((named, int(after) if after is not None else None))
+        if named not in self.background:
+            error = refuse(f"Response with id '{named}' not found.", status=404)
+            return JSONResponse(error.body, error.status)
+        events = [e for e in self.background[named] if e["sequence_number"] > (int(after) if after else -1)]
+        frames = b"".join(map(self.frame, events))
+        return Response(frames, media_type="text/event-stream")
+
+    async def _cancel(self, request: Request) -> Response:
+        self.cancelled.append(request.path_params["response"])
+        return JSONResponse({"id": self.cancelled[-1], "status": "cancelled"})
+
+    async def _stream(self, body: dict[str, Any], said: Answer | Cut) -> AsyncIterator[bytes]:
+        if body.get("background"):
+            answer = said.answer if isinstance(said, Cut) else said
+            # All of it is made, whoever hears how much of it.
+            events = list(self.events(body, answer))
+            self.background[events[0]["response"]["id"]] = events
+        async for frame in super()._stream(body, said):
+            yield frame
 
     def forget(self) -> None:
         """Lose every answer that is held."""
         self._held.clear()
 
     def check(self, body: dict[str, Any], headers: Mapping[str, str]) -> Refusal | None:
+        if body.get("background") and body.get("store") is False:
+            return refuse("Background mode requires store to be true.")
         before = body.get("previous_response_id")
         if before is not None and before not in self._held:
             return refuse(

@@ -11,14 +11,17 @@ from typing import Any
 import anyio
 import pytest
 
-from adapters import Adapter, Anthropic, Executor, FunctionTool, OpenAIChat
+from adapters import Adapter, Anthropic, Executor, FunctionTool, Gemini, Ollama, OpenAIChat, OpenAIResponses
 from adapters.exchange import Tool
 from adapters.exchange.tools import tools_part
 from adapters.tools import AnyTool, Media
 from crdt_conv import InvalidMessage, Message, Store
 from tests.adapters.dialogues import Dialogue, dialogue
 from tests.providers.chat import ChatServer
+from tests.providers.gemini import GeminiServer
 from tests.providers.messages import MessagesServer
+from tests.providers.ollama import OllamaServer
+from tests.providers.responses import ResponsesServer
 from tests.providers.serving import Answer, Provider, serving
 from tests.replicas import copy_of
 
@@ -27,6 +30,9 @@ pytestmark = pytest.mark.anyio
 PROVIDERS: dict[str, tuple[type[Provider], Callable[[str], Adapter]]] = {
     "openai-chat": (ChatServer, lambda url: OpenAIChat("m", base_url=f"{url}/v1", api_key="k")),
     "anthropic": (MessagesServer, lambda url: Anthropic("claude-opus-4-1", base_url=url, api_key="k")),
+    "openai-responses": (ResponsesServer, lambda url: OpenAIResponses("m", base_url=url, api_key="k")),
+    "gemini": (GeminiServer, lambda url: Gemini("gemini-3-pro", base_url=url, api_key="k")),
+    "ollama": (OllamaServer, lambda url: Ollama("m", base_url=url)),
 }
 
 
