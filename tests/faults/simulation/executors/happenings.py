@@ -38,6 +38,7 @@ def _counts(world: RunsWorld) -> dict[str, int]:
         "questions": len(world.tags),
         "calls": len(tags),
         "asked_twice": len(tags) - len(set(tags)),
+        "answered_twice": world.answered_twice,
         "cancelled": sum(call.cancelled_s is not None for call in world.provider.calls),
     }
 
@@ -83,8 +84,9 @@ async def cancel(world: RunsWorld) -> None:
 
 
 async def cut(world: RunsWorld) -> None:
-    """A machine loses its network."""
-    _node(world).cut()
+    """A machine loses its network, best in the middle of an answer."""
+    busy = [node for node in world.nodes if world.provider.is_busy(node.name)]
+    (world.random.choice(busy) if busy else _node(world)).cut()
 
 
 async def join(world: RunsWorld) -> None:

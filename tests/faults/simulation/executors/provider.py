@@ -93,6 +93,10 @@ class Provider:
             late_s = call.ended_s - call.cancelled_s
             self.expect(late_s <= CANCEL_S, f"{call.tag}: {late_s:.1f} s from cancel to the end of the call")
 
+    def is_busy(self, who: str) -> bool:
+        """Whether somebody makes a call now."""
+        return any(call.who == who and call.ended_s is None for call in self.calls)
+
     def check(self) -> None:
         """
         Hold all calls against each other.
@@ -195,8 +199,10 @@ class SimulatedAdapter:
             if random.random() < 0.1:
                 call.has_failed = True
                 raise ProviderUnavailable("busy", retry_after_s=0.2)
+            # Some answers take longer than a lease lasts.
+            pace_s = random.choice([0.01, 0.5, 6.0])
             for piece in range(random.choice([1, 3, 12])):
-                await anyio.sleep(random.choice([0.01, 0.5, 6.0]) * random.random())
+                await anyio.sleep(pace_s * random.random())
                 yield says(f"{call.number}.{piece} ")
             if random.random() < 0.03:
                 call.has_failed = True

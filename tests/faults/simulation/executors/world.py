@@ -53,6 +53,7 @@ class RunsWorld(World):
         self.has_executor = self.random.random() < 0.7
         self.daemon_stops = 0
         self.tags: list[str] = []
+        self.answered_twice = 0
         self.nodes = [
             Node(f"{self.name}, node {number}", TALKS, self, self.provider, self.random.choice(SKEWS_S))
             for number in range(self.random.choice([1, 2, 3]))
@@ -222,6 +223,7 @@ class RunsWorld(World):
         """Hold the answers that are shown against our own choice, by the provider's own list of calls."""
         whole = self._whole(talk, run)
         ranks = {answer.id: (-self._call_of(answer).epoch, answer.id) for answer in whole}
+        self.answered_twice += len(whole) > 1
         winner = min(whole, key=lambda answer: ranks[answer.id], default=None)
         shown = [message for message in talk.log().messages if message.run == run.id and message.is_complete]
         for message in shown:
