@@ -23,7 +23,7 @@ from adapters.exchange import (
     refused_key,
 )
 from adapters.executor.retries import delay_s, is_worth_waiting, refused_before
-from adapters.executor.steps import Answer
+from adapters.executor.steps import Answer, unforced
 from adapters.spaces import NONE
 from adapters.writing import AnswerWriter
 from crdt_conv import Author, Conversation, Message, MessageWriter, Run
@@ -120,8 +120,12 @@ class Answering:
         log = [*self._conversation.lin(*self._step.parents), *self._broken_off()]
         refused = self._refused | refused_before(self._conversation)
         hidden = Hidden.of(self._conversation, now_ms=now_ms(), refused=refused)
-        request, report = self._adapter.materialize(log, self._run.target, self._tools, hidden)
-        self._report = replace(report, repairs=(*report.repairs, *self._repairs))
+        target, notes = self._run.target, self._repairs
+        if self._step.rounds and (free := unforced(target)) != target:
+            target = free
+            notes = (*notes, Note("tool_choice", "asked for once: forced again, the run would never end"))
+        request, report = self._adapter.materialize(log, target, self._tools, hidden)
+        self._report = replace(report, repairs=(*report.repairs, *notes))
         self._write_down(request, self._report)
         return request
 

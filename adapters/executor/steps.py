@@ -7,10 +7,11 @@ that paused is followed by the rest of it. What broke off stands beside, and is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from crdt_conv import Conversation, Message, MessageId, Part, Run
+from crdt_conv import Conversation, Message, MessageId, Part, Run, Target
 from crdt_conv.message import REDACTED
 
 PAUSE: Final = "pause"
@@ -65,6 +66,23 @@ def next_step(conversation: Conversation, run: Run) -> Step:
     if last.role == "assistant" and last.stop_reason != PAUSE:
         return CallTools(last, _results(conversation, run, last))
     return Answer((last.id,), broken_off, rounds)
+
+
+def unforced(target: Target) -> Target:
+    """
+    Return a target that forces no call of a tool.
+
+    Who forces one wants it called, not called until the run is ended: every answer would be a call.
+    """
+    params = {key: value for key, value in target.params.items() if not _forces(key, value)}
+    return replace(target, params=params) if len(params) < len(target.params) else target
+
+
+def _forces(key: str, value: object) -> bool:
+    if key in ("toolConfig", "tool_config"):
+        return '"ANY"' in json.dumps(value)
+    kind = value.get("type") if isinstance(value, dict) else value
+    return key == "tool_choice" and kind not in ("auto", "none")
 
 
 def calls_of(message: Message) -> list[Part]:

@@ -40,10 +40,10 @@ def test_every_question_is_answered_once(seed: int) -> None:
 
 
 def test_everything_that_may_happen_happens() -> None:
-    """A few seeds see each kind of fault, answers that are cancelled under way, and some given twice."""
+    """Two seeds see each kind of fault, answers that are cancelled under way, and some given twice."""
     totals: Counter[str] = Counter()
     try:
-        for seed in range(100, 103):
+        for seed in (101, 109):
             totals.update(simulate_executors(seed).counts)
     except NotSupportedError as error:
         pytest.skip(str(error))

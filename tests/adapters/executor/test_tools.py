@@ -14,8 +14,9 @@ import pytest
 from adapters import Adapter, Anthropic, Executor, FunctionTool, Gemini, Ollama, OpenAIChat, OpenAIResponses
 from adapters.exchange import Tool
 from adapters.exchange.tools import tools_part
+from adapters.executor.steps import unforced
 from adapters.tools import AnyTool, Media
-from crdt_conv import InvalidMessage, Message, Store
+from crdt_conv import InvalidMessage, Message, Store, Target
 from tests.adapters.dialogues import Dialogue, dialogue
 from tests.providers.chat import ChatServer
 from tests.providers.gemini import GeminiServer
@@ -328,3 +329,29 @@ async def test_approval_waits_across_executors() -> None:
                 done = await talk.over(run)
     assert (done.state, len(server.requests), len(done.claims)) == ("complete", 2, 2)
     assert talk.conversation.log().messages[-1].text == "Done."
+
+
+FORCED: dict[str, dict[str, Any]] = {
+    "openai-chat": {"tool_choice": "required"},
+    "anthropic": {"tool_choice": {"type": "any"}},
+    "openai-responses": {"tool_choice": {"type": "function", "name": "weather"}},
+    "gemini": {"toolConfig": {"functionCallingConfig": {"mode": "ANY"}}},
+}
+
+
+@pytest.mark.parametrize("provider", FORCED)
+async def test_a_call_is_forced_once(provider: str) -> None:
+    """What follows the results is the model's to choose: else the run would go on until somebody ends it."""
+    script = calls(("weather", {"city": "Rome"})), Answer("Warm.")
+    async with talking(provider, *script, tools=[weather]) as (talk, server):
+        run = await talk.ask(provider, "Rome?", **FORCED[provider])
+    [key] = FORCED[provider]
+    assert (run.state, [key in request for request in server.requests]) == ("complete", [True, False])
+    assert "tool_choice" in [note["about"] for note in (run.sent or {})["repairs"]]
+
+
+@pytest.mark.parametrize("choice", ["auto", "none", {"type": "auto"}])
+def test_a_choice_that_forces_nothing_stays(choice: Any) -> None:
+    """It is sent with every request."""
+    target = Target("x", params={"tool_choice": choice, "toolConfig": {"functionCallingConfig": {}}})
+    assert unforced(target) == target

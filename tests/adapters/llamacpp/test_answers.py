@@ -280,6 +280,29 @@ async def test_a_tool_is_called_within_its_schema(
     assert reused(done)["kv_tokens"] > 100
 
 
+async def test_the_tool_loop_runs_over_the_real_model(
+    model: Path, tmp_path: Path, store: Store, conversation: Conversation
+) -> None:
+    """Forced once by a grammar, the call is made for the model, and its answer ends the run."""
+    made: list[tuple[int, int]] = []
+
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        made.append((a, b))
+        return a + b
+
+    conversation.append("user", "Add 3 and 2.")
+    params = {"tool_choice": "add", "parallel_tool_calls": False, "max_tokens": 200, "temperature": 0}
+    async with Executor(store, [llama(model, tmp_path)], tools=[add]):
+        with anyio.fail_after(120):
+            requested = conversation.runs.request(Target("llamacpp", params=params))
+            run = await wait_until_over(conversation, requested.id)
+    log = conversation.log().messages
+    assert (run.state, run.error, len(made)) == ("complete", None, 1)
+    assert [message.role for message in log][-4:] == ["user", "assistant", "tool", "assistant"]
+    assert log[-2].parts[0].content["content"] == str(sum(made[0]))
+
+
 @pytest.mark.parametrize("thinks", [False, True])
 async def test_a_template_that_knows_tools_keeps_its_prefix(
     model: Path, tmp_path: Path, store: Store, *, thinks: bool
