@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import anyio
 import pytest
@@ -280,6 +281,25 @@ async def test_who_loses_the_lease_stops_without_a_word(store: Store, conversati
             while not adapter.ended:  # noqa: ASYNC110 - the fake tells by a counter
                 await anyio.sleep(0.01)
         assert conversation.runs[run.id].state == "streaming"
+
+
+@pytest.mark.parametrize("end", [STOP, StreamBroken("it broke off")])
+async def test_who_slept_says_nothing_of_a_run_that_is_anothers(
+    store: Store, conversation: Conversation, end: Any
+) -> None:
+    """Before it renewed, its call ended, well or not: the run's state is the next owner's to write."""
+    adapter = ScriptedAdapter([says("Ro"), None, end])
+    async with Executor(store, [adapter], ttl_s=0.05, renew_s=1000):
+        run = conversation.runs.request(TARGET)
+        await adapter.is_paused.wait()
+        with anyio.fail_after(5):
+            while store.leases.acquire(f"run:{run.id}", "another", 60) is None:  # noqa: ASYNC110 - it has no event
+                await anyio.sleep(0.01)
+            adapter.release.set()
+            while not adapter.ended:  # noqa: ASYNC110 - the fake tells by a counter
+                await anyio.sleep(0.01)
+        await anyio.wait_all_tasks_blocked()
+        assert (conversation.runs[run.id].state, conversation.runs[run.id].error) == ("streaming", None)
 
 
 async def test_a_full_disk_ends_one_run_and_no_other(store: Store, conversation: Conversation) -> None:
