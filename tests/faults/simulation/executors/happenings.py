@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from random import Random
 from typing import Final
+from unittest.mock import patch
 
+from adapters.executor import retries
 from tests.faults.simulation.executors.nodes import Node
 from tests.faults.simulation.executors.world import TALKS, RunsWorld, nap
 from tests.faults.simulation.loop import VirtualLoop
@@ -21,7 +24,8 @@ def simulate_executors(seed: int) -> Outcome:
 
 
 async def _simulate(seed: int, loop: VirtualLoop) -> Outcome:
-    with world_of(RunsWorld, seed, loop) as world:
+    jitter = patch.object(retries, "_random", Random(f"seed {seed}, jitter"))
+    with world_of(RunsWorld, seed, loop) as world, jitter:
         error: Exception | None = None
         try:
             await _run(world)
