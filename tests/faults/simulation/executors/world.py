@@ -129,8 +129,9 @@ class RunsWorld(World):
             return False
         run = run_of(process.store, (conversation,), tag)
         # A grant from right before that is still on its way to its owner.
-        is_new = self._loop.time() - self._over_s.get(tag, 0.0) < GRANTED_S
-        return run is not None and run.is_over and not is_new
+        if run is None or not run.is_over:
+            return False
+        return self._loop.time() - self._over_s.setdefault(tag, self._loop.time()) >= GRANTED_S
 
     # What people do
 
