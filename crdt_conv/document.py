@@ -13,11 +13,11 @@ them). What the entries mean is ``index``'s.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
-from weakref import WeakMethod, finalize
+from weakref import finalize
 
 from pycrdt import Array, Doc, Map, Text, TransactionEvent
 
@@ -28,8 +28,9 @@ from crdt_conv.errors import MalformedUpdate
 from crdt_conv.fields import Json, plain
 from crdt_conv.ids import MessageId
 from crdt_conv.message import Message
-from crdt_conv.nesting import DEEPEST_TYPE, deepest, most_types, without_harm
+from crdt_conv.nesting import DEEPEST_TYPE, deepest, is_shallow, most_types, without_harm
 from crdt_conv.structs import Ranges
+from crdt_conv.subscribers import weakly
 from crdt_conv.updates import (
     covers,
     has_structs,
@@ -37,6 +38,7 @@ from crdt_conv.updates import (
     merge_updates,
     read_deletes,
     read_state_vector,
+    waits_whole,
 )
 
 DEEPEST_UNSEEN: Final = 2_000
@@ -126,7 +128,7 @@ class Document:
     def _load(self, updates: Iterable[bytes]) -> None:
         log = list(updates)
         harmless: list[bytes] | None = None
-        if not _is_shallow(log) or not self._apply_all(log):
+        if not is_shallow(log) or not self._apply_all(log):
             sound = [is_update(update) for update in log]
             unsound = [update for update, is_sound in zip(log, sound, strict=True) if not is_sound]
             log = [update for update, is_sound in zip(log, sound, strict=True) if is_sound]
@@ -202,6 +204,11 @@ class Document:
         is_exact = not has_waited and not self.is_pending and self._stays_shallow(depth)
         return self._changes if is_exact else None
 
+    @property
+    def noticed(self) -> set[MessageId]:
+        """The messages in which the last change did something, as far as Yjs tells."""
+        return self._changes.messages
+
     def _stays_shallow(self, added: int) -> bool:
         """Whether nothing stands too deep, now that so many types in each other were added at most."""
         if added and self.unknown_roots():
@@ -237,7 +244,7 @@ class Document:
                 raise
             # yrs divides by the length of a client's structs, which can be 0 behind a gap.
             raise MalformedUpdate("a document that can't be encoded") from error
-        return merge_updates([update, *self._pending]) if self._pending else update
+        return merge_updates([update, *self._waiting_parts()]) if self._pending else update
 
     def encode_integrated(self) -> bytes:
         """
@@ -252,10 +259,19 @@ class Document:
         finally:
             self._pending = pending
 
+    def _waiting_parts(self) -> list[bytes]:
+        # The rest of an update is integrated, and may be redacted since.
+        state_vector = self.state_vector
+        return [lacking(update, state_vector) for update in self._pending]
+
     @property
-    def left_over(self) -> list[bytes]:
-        """The updates of which something is not integrated: it waits for another, or can't be."""
-        return [*self._pending, *self._refused]
+    def left_over(self) -> dict[bytes, bytes]:
+        """The updates of which something is not integrated, each with what waits for another, or can't be."""
+        clocks = read_state_vector(self.state_vector)
+        rests = zip(self._pending, self._waiting_parts(), strict=True)
+        # What came that nothing is known of stays as it came.
+        waiting = {update: update if waits_whole(update, clocks) else rest for update, rest in rests}
+        return waiting | {update: update for update in self._refused}
 
     @property
     def refused(self) -> int:
@@ -276,7 +292,8 @@ class Document:
         """Whether ``update`` holds nothing that this replica has not integrated."""
         rest = lacking(update, self.state_vector)
         if has_structs(rest):
-            return update in self._pending
+            # A compaction keeps no more than what waits of an update that came whole.
+            return update in self._pending or rest in self._waiting_parts()
         deletes = read_deletes(rest)
         return not deletes or covers(self._deletes(), deletes)
 
@@ -318,7 +335,7 @@ class Document:
     def _observe(self) -> None:
         observed: list[tuple[Any, Any]] = []
         # Weakly: the Y.Doc holds its observers where no garbage collector sees them.
-        observed.append((self._ydoc, self._ydoc.observe(_weakly(self._on_transaction))))
+        observed.append((self._ydoc, self._ydoc.observe(weakly(self._on_transaction))))
         for name, noted in (
             ("messages", self._on_messages),
             ("runs", self._on_runs),
@@ -328,7 +345,7 @@ class Document:
             ("drafts", self._on_drafts),
         ):
             root = self._yroots[name]
-            observed.append((root, root.observe_deep(_weakly(noted))))
+            observed.append((root, root.observe_deep(weakly(noted))))
         # An observer holds its Y.Doc just so, which would never leave memory.
         finalize(self, _unobserve, observed).atexit = False
 
@@ -395,7 +412,7 @@ class Document:
     def read_exact(self, root: str, key: str, field: str) -> Any:
         """Return one field of an entry as JSON and bytes; nothing where it is not there."""
         entry = self._roots[root].get(key)
-        value = entry.get(field) if isinstance(entry, Map) else None
+        value = entry.get(field) if isinstance(entry, Map | dict) else None
         # Item by item, so that only the odd one is lost.
         return [_exact(item) for item in value] if isinstance(value, Array) else _exact(value)
 
@@ -428,6 +445,21 @@ class Document:
         value = self._roots[root].get(key)
         return value if isinstance(value, Map) else None
 
+    def writable(self, root: str, key: str, keys: Collection[str] | None = None) -> Map[Any] | None:
+        """
+        Return an entry as ``entry`` does; another program's plain object becomes a Map first.
+
+        Args:
+            root: Its root.
+            key: Its key.
+            keys: What of a plain object is taken over; all of it, where it is left out.
+        """
+        value = self._roots[root].get(key)
+        if isinstance(value, dict):
+            kept = {str(name): plain(item) for name, item in value.items() if keys is None or name in keys}
+            self.put(root, key, MapOf(kept))
+        return self.entry(root, key)
+
 
 def shared(value: Any) -> Any:
     """Return a value as pycrdt takes it, shared types not in a document yet."""
@@ -452,16 +484,6 @@ def _exact(value: Any) -> Any:
         return None
 
 
-def _is_shallow(log: list[bytes]) -> bool:
-    """Whether no types stand too deep in each other, as far as a log says so by itself."""
-    if sum(map(most_types, log)) <= DEEPEST_TYPE:
-        return True
-    try:
-        return deepest(log) <= DEEPEST_TYPE
-    except MalformedUpdate:
-        return False
-
-
 def is_panic(error: BaseException) -> bool:
     """Whether an error is a panic of pycrdt, which no ``except Exception`` catches."""
     return type(error).__name__ == "PanicException"
@@ -470,15 +492,3 @@ def is_panic(error: BaseException) -> bool:
 def _unobserve(observed: list[tuple[Any, Any]]) -> None:
     for watched, subscription in observed:
         watched.unobserve(subscription)
-
-
-def _weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Return a callback that does not keep the method's object alive."""
-    reference = WeakMethod(method)
-
-    def callback(event: Any) -> None:
-        bound = reference()
-        if bound is not None:
-            bound(event)
-
-    return callback

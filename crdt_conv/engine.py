@@ -11,14 +11,17 @@ thrown away at any time. Every method may be called from any thread.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 from crdt_conv.fields import Json
 from crdt_conv.ids import ConversationId, MessageId
 from crdt_conv.message import Message
 from crdt_conv.node import Node
+
+NOTHING: Final[Mapping[int, bytes]] = MappingProxyType({})
 
 
 class Listed(NamedTuple):
@@ -222,7 +225,7 @@ class Engine(Protocol):
         seq: int,
         snapshot: bytes,
         *,
-        kept: Collection[int] = (),
+        kept: Mapping[int, bytes] = NOTHING,
         dropped: Iterable[str] = (),
     ) -> None:
         """
@@ -238,8 +241,8 @@ class Engine(Protocol):
             conversation: Which.
             seq: The number of the last update that the snapshot stands for.
             snapshot: One update.
-            kept: The numbers of those up to ``seq`` that are kept. A peer that had everything
-                has everything still.
+            kept: The numbers of those up to ``seq`` of which something is kept, and what. A peer
+                that had everything has everything still.
             dropped: Blobs that only wait for collection now, however new they are.
         """
 

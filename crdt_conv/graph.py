@@ -117,6 +117,15 @@ class Graph(Generic[G]):
         """The branches that a placed message was written on."""
         return set(self._leaves)
 
+    @property
+    def latest(self) -> int:
+        """The latest ``created`` of all messages, those that wait included; -1 without any."""
+        return max((m.order[0] for m in (*self._placed.values(), *self._waiting.values())), default=-1)
+
+    def find(self, message_id: MessageId) -> G | None:
+        """Return a message that is placed, or waits."""
+        return self._placed.get(message_id) or self._waiting.get(message_id)
+
     def is_waiting(self, message_id: str) -> bool:
         """Whether a message waits for a parent."""
         return message_id in self._waiting
@@ -143,7 +152,7 @@ class Graph(Generic[G]):
             Whether the index could take it. ``False``: its place changed, which
             the contract forbids, and the caller must build a new graph.
         """
-        known = self._placed.get(message.id) or self._waiting.get(message.id)
+        known = self.find(message.id)
         if known is None:
             self._waiting[message.id] = message
             self._place_from(message.id)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, TypeAlias, cast
 from weakref import WeakMethod
 
 from crdt_conv import schema
@@ -41,6 +41,9 @@ class Source(Protocol):
     def read_entries(self, root: str, keys: Collection[str]) -> dict[str, Json]:
         """Return some entries of a root, those that are there."""
 
+
+State: TypeAlias = tuple[Node, bytes, Message | None]
+"""How a message stands: its place, the digest of its visible content, and all of it where it is in memory."""
 
 Ask = Callable[[Sequence[MessageId]], list[Message]]
 
@@ -114,16 +117,25 @@ class Index:
         # An event can name a key whose value is still pending.
         touched = {key for key in changes.messages if key not in asked or key in raw or self._is_known(key)}
         changes.messages = touched
-        if all(self._settle_one(key, changes.written.get(key), raw.get(key)) for key in touched):
+        # Each of them: what is placed after an odd one is told of, too.
+        settled = [self._settle_one(key, changes.written.get(key), raw.get(key)) for key in touched]
+        if all(settled):
             changes.messages |= self.graph.take_placed()
         else:
             # An entry lost its shape or its place, which only a stranger does.
+            before = {node.id for node in self.graph} - self.graph.take_placed()
             self.read(document)
+            changes.messages |= before ^ {node.id for node in self.graph}
 
     def _settle_one(self, key: MessageId, written: Message | None, raw: Json) -> bool:
+        if raw is None and written is None:
+            return False
         message = written or self._parse(key, raw)
+        if message is None:
+            # What never was a message only stands among what is quarantined.
+            return key not in self.graph and not self.graph.is_waiting(key)
         before = self.graph[key].blobs if key in self.graph else ()
-        if message is None or not self.graph.add(message.node):
+        if not self.graph.add(message.node):
             return False
         self._dropped.update(set(before) - set(message.blobs))
         self._note(message)
@@ -242,12 +254,21 @@ class Index:
             self._kept = dict(list(self._kept.items())[-KEPT:])
         self._is_whole = False
 
-    def differs(self, before: Mapping[MessageId, tuple[Node, bytes]]) -> set[MessageId]:
-        """Return the placed messages that are not as they were."""
-        return {
-            node.id for node in self.graph if before.get(node.id) != (node, self.graph.logs.content(node.id))
-        }
+    def differs(self, before: Mapping[MessageId, State]) -> set[MessageId]:
+        """Return the messages that are not placed as they were, or were placed and are not any more."""
+        return {node.id for node in self.graph if self._differs(node, before.get(node.id))}.union(
+            message_id for message_id in before if message_id not in self.graph
+        )
 
-    def contents(self) -> dict[MessageId, tuple[Node, bytes]]:
-        """Return every placed message with the digest of its content, to compare with later."""
-        return {node.id: (node, self.graph.logs.content(node.id)) for node in self.graph}
+    def _differs(self, node: Node, before: State | None) -> bool:
+        # Usage, say, is no part of the digest: it is compared where both are in memory.
+        return (
+            before is None
+            or before[:2] != (node, self.graph.logs.content(node.id))
+            or (before[2] is not None and before[2] != self._kept.get(node.id, before[2]))
+        )
+
+    def contents(self) -> dict[MessageId, State]:
+        """Return how every placed message stands, to compare with later."""
+        contents = self.graph.logs.content
+        return {node.id: (node, contents(node.id), self._kept.get(node.id)) for node in self.graph}

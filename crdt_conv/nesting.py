@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Final
 
+from crdt_conv.errors import MalformedUpdate
 from crdt_conv.structs import DELETED, GC, SKIP, TYPE, Id, Struct, Structs, number_of, split_id
 
 DEEPEST_TYPE: Final = 200
@@ -170,3 +171,13 @@ class _Spans:
         if at >= 0 and clock < sum(spans[at]):
             return client + number_of(spans[at][0])
         return None
+
+
+def is_shallow(log: list[bytes]) -> bool:
+    """Whether no types stand too deep in each other, as far as a log says so by itself."""
+    if sum(map(most_types, log)) <= DEEPEST_TYPE:
+        return True
+    try:
+        return deepest(log) <= DEEPEST_TYPE
+    except MalformedUpdate:
+        return False

@@ -30,18 +30,20 @@ KEPT: Final = frozenset({
 """The keys that a redacted message keeps; what stands under any other may quote what it said."""
 
 
+SAID: Final = frozenset({"parts", "hidden"})
+
 ALONE: Final = "alone"
 """The mark of a message whose copies stay as they are."""
 
 
 def empty(document: Document, message_id: MessageId, *, mark: str | bool = True) -> None:
     """Empty a message, inside a transaction; ``True`` goes before ``ALONE`` where it was marked before."""
-    entry = document.entry("messages", message_id)
+    entry = document.writable("messages", message_id, KEPT - SAID)
     if entry is None:
         return
     for key in [key for key in entry.keys() if key not in KEPT]:  # noqa: SIM118 - a Map has no other iterator
         del entry[key]
-    for key in ("parts", "hidden"):
+    for key in sorted(SAID):
         if _has_items(entry, key):
             entry[key] = Array([])
     if entry.get("status") != REDACTED:
@@ -53,14 +55,17 @@ def empty(document: Document, message_id: MessageId, *, mark: str | bool = True)
 
 def reaches_copies(document: Document, message_id: MessageId) -> bool:
     """Whether a redacted message's copies are redacted with it."""
-    entry = document.entry("messages", message_id)
-    return entry is not None and entry.get("redacted") != ALONE
+    raw = document.read("messages", message_id)
+    return isinstance(raw, dict) and raw.get("redacted") != ALONE
 
 
 def has_rest(document: Document, message_id: MessageId) -> bool:
     """Whether a redacted message still holds what ``empty`` would take out."""
     entry = document.entry("messages", message_id)
-    return entry is not None and (
+    if entry is None:
+        # Another program's plain object is only emptied by putting a Map in its place.
+        return document.read("messages", message_id) is not None
+    return (
         any(key not in KEPT for key in entry.keys())  # noqa: SIM118 - a Map has no other iterator
         or _has_items(entry, "parts")
         or _has_items(entry, "hidden")
@@ -95,8 +100,8 @@ def quoting_runs(document: Document, graph: Graph[Node], redacted: AbstractSet[M
 
 def unquote(document: Document, run_id: str) -> None:
     """Leave of a run's error only its type, inside a transaction."""
-    entry = document.entry("runs", run_id)
-    error = entry.get("error") if entry is not None else None
+    error = document.read_exact("runs", run_id, "error")
+    entry = document.writable("runs", run_id)
     if entry is not None and error is not None:
-        kind = error.get("type") if isinstance(error, dict | Map) else None
+        kind = error.get("type") if isinstance(error, dict) else None
         entry["error"] = {"type": kind if isinstance(kind, str) else "redacted"}

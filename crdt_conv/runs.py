@@ -195,7 +195,7 @@ class Runs:
         return self[run_id]
 
     def _entry(self, document: Document, run_id: str) -> Map[Any]:
-        entry = document.entry("runs", run_id)
+        entry = document.writable("runs", run_id)
         if entry is None:
             raise UnknownRun(run_id)
         return entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
+from weakref import WeakMethod
 
 T = TypeVar("T")
 
@@ -32,3 +33,15 @@ class Subscribers(Generic[T]):
         """Call them all; they must not raise."""
         for callback in tuple(self._callbacks.values()):
             callback(change)
+
+
+def weakly(method: Callable[[T], None]) -> Callable[[T], None]:
+    """Return a callback that does not keep the method's object alive."""
+    reference = WeakMethod(method)
+
+    def callback(event: T) -> None:
+        bound = reference()
+        if bound is not None:
+            bound(event)
+
+    return callback

@@ -141,9 +141,9 @@ class EngineSuite:
             seqs = engine.append(rows, at_ms=5)
             engine.acknowledge("all", C, seqs[4])
             engine.acknowledge("half", C, seqs[2])
-            engine.replace(C, seqs[2], b"snapshot", kept=[seqs[2], seqs[1]])
+            engine.replace(C, seqs[2], b"snapshot", kept={seqs[2]: b"3", seqs[1]: b"half"})
             read = engine.read(C)
-            assert [update for _, update in read] == [b"snapshot", b"5", b"2", b"3"]
+            assert [update for _, update in read] == [b"snapshot", b"5", b"half", b"3"]
             numbers = [seq for seq, _ in read]
             assert (numbers[:2], numbers == sorted(set(numbers))) == ([seqs[2], seqs[4]], True)
             assert [engine.waiting(peer, C) for peer in ("all", "half", "peer", "new")] == [0, 3, 3, 4]

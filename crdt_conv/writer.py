@@ -17,7 +17,7 @@ from pycrdt import Array, Map
 from crdt_conv import schema
 from crdt_conv.document import Document, shared
 from crdt_conv.errors import InvalidMessage, UnknownMessage
-from crdt_conv.fields import Json
+from crdt_conv.fields import Json, plain
 from crdt_conv.hidden import HiddenField
 from crdt_conv.ids import MessageId
 from crdt_conv.message import REDACTED, STATUSES, Message, Part
@@ -155,7 +155,7 @@ class MessageWriter:
         self._conversation.add_hidden(self.message_id, *fields)
 
     def _entry(self, document: Document) -> Map[Any]:
-        entry = document.entry("messages", self.message_id)
+        entry = document.writable("messages", self.message_id)
         if entry is None:
             raise UnknownMessage(self.message_id)
         if entry.get("redacted") or entry.get("status") == REDACTED:
@@ -163,7 +163,9 @@ class MessageWriter:
         return entry
 
     def _parts(self, document: Document) -> Array[Any]:
-        parts = self._entry(document).get("parts")
+        entry = self._entry(document)
+        parts = entry.get("parts")
         if not isinstance(parts, Array):
-            raise UnknownMessage(self.message_id)
+            # Another program's message, with a plain list or none: ours grows from it.
+            entry["parts"] = parts = Array([plain(part) for part in parts] if isinstance(parts, list) else [])
         return parts

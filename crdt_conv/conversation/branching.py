@@ -73,7 +73,7 @@ class Branching(Redacting):
     def _describe_branch(self, branch: str, **values: str | bool) -> None:
         known = self.branch(branch)
         with self.writing() as document:
-            entry = document.entry("branches", branch)
+            entry = document.writable("branches", branch)
             if entry is None:
                 whole = {"title": known.title, "archived": known.is_archived, **values}
                 document.put("branches", branch, schema.plain_map(whole))

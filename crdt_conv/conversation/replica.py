@@ -80,8 +80,7 @@ class Replica:
             stored = self._stored_index()
             self._index = stored or self._read_index()
             if stored is None:
-                for node in self._index.graph:
-                    self._clock.see(node.created)
+                self._clock.see(self._index.graph.latest)
                 self._describe()
                 redacted = {node.id for node in self._index.graph if node.status == REDACTED}
                 if redacted:
@@ -128,8 +127,7 @@ class Replica:
         index = Index(self._ask)
         index.load(stored)
         self._seq = stored.seq
-        for node in index.graph:
-            self._clock.see(node.created)
+        self._clock.see(index.graph.latest)
         return index
 
     def read(self, root: str, key: str | None = None) -> Json:
@@ -181,12 +179,21 @@ class Replica:
         store = self._log.index()
         if store is None or self._index is None or (self._document and self._document.is_pending):
             return
+        self._follow_numbers()
         try:
             store.write(self.id, self._index.change(self._seq, self._tails()))
         except IndexLost:
             self._index.unsave()
             store.write(self.id, self._index.change(self._seq, self._tails()))
         self._index.saved()
+
+    def _follow_numbers(self) -> None:
+        """Take note of the numbers that a compaction gave to what waited when it began, and is applied."""
+        if self._document is None or self._log.last_seq(self.id) <= self._seq:
+            return
+        new = [(seq, update) for seq, update in self._log.read(self.id) if seq > self._seq]
+        if all(self._document.is_redundant(update) for _, update in new):
+            self._seq = new[-1][0]
 
     def _tails(self) -> Mapping[str, Tail]:
         """Return the ends of branches, to be stored; see ``Reading``."""
@@ -396,7 +403,7 @@ class Replica:
         index = self.index
         changes = document.apply(update)
         if changes is None:
-            changes = self._read_again(update)
+            changes = self._read_again(update, document.noticed)
             if self.document.refused > document.refused:
                 self._forget()
                 raise MalformedUpdate("an update that can't be integrated")
@@ -414,16 +421,16 @@ class Replica:
         self._document = Document(update for at, update in self._log.read(self.id) if at < seq)
         self._index = self._load_index(stored)
 
-    def _read_again(self, update: bytes) -> Changes:
+    def _read_again(self, update: bytes, noticed: Collection[MessageId] = ()) -> Changes:
         """
         Build the replica anew from the log; returns how it differs from what it was.
 
-        For where Yjs does not tell of all that an update did.
+        For where Yjs does not tell of all that an update did; ``noticed`` is what it did tell of.
         """
         before = self._index.contents() if self._index is not None else {}
         roots = self._index.roots if self._index is not None else {}
         self._forget()
-        messages = self.index.differs(before)
+        messages = self.index.differs(before).union(key for key in noticed if key in self.graph)
         differing = {name for name, root in self.index.roots.items() if root != roots.get(name, {})}
         return Changes(update, messages, set(self.document.read("runs")), differing)
 
@@ -457,8 +464,9 @@ class Replica:
     def _announce(self, changes: Changes, seq: int, origin: str | None, *, is_listed: bool = False) -> None:
         graph = self.graph
         for message_id in changes.messages:
-            if message_id in graph:
-                self._clock.see(graph[message_id].created)
+            node = graph.find(message_id)
+            if node is not None:
+                self._clock.see(node.created)
         if "meta" in changes.roots and not is_listed:
             self._describe()
         redacted = frozenset(m for m in changes.messages if m in graph and graph[m].status == REDACTED)

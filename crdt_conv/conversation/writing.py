@@ -256,7 +256,7 @@ class Writing(Reading):
             raise InvalidMessage(f"the message {message_id} was redacted: nothing can be sealed into it")
         stored = [shared(schema.hidden_map(field)) for field in self._stored_fields(fields)]
         with self.writing() as document:
-            entry = document.entry("messages", message.id)
+            entry = document.writable("messages", message.id)
             kept = entry.get("hidden") if entry is not None else None
             if isinstance(kept, Array):
                 for field in stored:
@@ -320,8 +320,8 @@ class Writing(Reading):
 
 
 def _strip_one(document: Document, message_id: MessageId, where: Callable[[HiddenField], bool] | None) -> int:
-    entry = document.entry("messages", message_id)
     raw = document.read_exact("messages", message_id, "hidden")
+    entry = document.writable("messages", message_id)
     if entry is None or not isinstance(raw, list):
         return 0
     chosen = [at for at, field in enumerate(raw) if where is None or any(map(where, hidden_fields([field])))]

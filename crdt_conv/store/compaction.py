@@ -65,10 +65,11 @@ def compact_log(engine: Engine, conversation: ConversationId) -> Compaction:
         return Compaction(conversation, before, before, "there is nothing behind the snapshot")
     document = Document(update for _, update in rows)
     reason = _reason(document)
-    left_over = set(document.left_over)
+    left_over = document.left_over
     behind = rows[1:] if before.snapshot else rows
-    kept = [seq for seq, update in behind if update in left_over]
-    if len(kept) == len(behind) or not left_over <= {update for _, update in behind}:
+    kept = {seq: left_over[update] for seq, update in behind if update in left_over}
+    is_new = any(kept.get(seq) != update for seq, update in behind)
+    if not is_new or not left_over.keys() <= {update for _, update in behind}:
         # Nothing would change; or what was loaded is not what stands in the log, after a panic of pycrdt.
         return Compaction(conversation, before, before, reason, is_done=len(kept) == len(behind))
     try:
@@ -79,7 +80,7 @@ def compact_log(engine: Engine, conversation: ConversationId) -> Compaction:
     # With the log goes the last that names a blob which a redacted message referred to.
     dropped = _referred(update for _, update in rows)
     if dropped:
-        dropped -= named_blobs([snapshot, *left_over])
+        dropped -= named_blobs([snapshot, *left_over.values()])
     engine.replace(conversation, rows[-1][0], snapshot, kept=kept, dropped=dropped)
     after = engine.size(conversation)
     return Compaction(conversation, before, after, reason, is_done=after.rows == len(kept))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from crdt_conv.engine import ConversationInfo, IndexStore, Listed, LogSize, Row
+from crdt_conv.engine import NOTHING, ConversationInfo, IndexStore, Listed, LogSize, Row
 from crdt_conv.errors import ConversationDeleted, StoreError
 from crdt_conv.ids import ConversationId, now_ms
 
@@ -94,7 +94,7 @@ class MemoryEngine:
         seq: int,
         snapshot: bytes,
         *,
-        kept: Collection[int] = (),
+        kept: Mapping[int, bytes] = NOTHING,
         dropped: Iterable[str] = (),
     ) -> None:
         """Put a snapshot in the place of everything up to ``seq``, which is gone then."""
@@ -103,7 +103,7 @@ class MemoryEngine:
             if conversation in self._tombstones or self._snapshots.get(conversation, (0,))[0] > seq:
                 return
             last, going = self.last_seq(conversation), [s for s, _ in self._log(conversation) if s <= seq]
-            rows = [self._updates.pop(each) for each in going if each in kept]
+            rows = [self._updates.pop(each)._replace(update=kept[each]) for each in going if each in kept]
             for (peer, name), (known, replaced) in self._outbox.items():
                 if name == conversation:
                     more = sum(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from pycrdt import Doc, Map
 
 from crdt_conv import (
     Author,
@@ -520,3 +521,15 @@ def test_a_fork_of_a_fork_changes_no_origin(into: int) -> None:
         grandchild = store.fork(child.id)
         (original, child)[into].merge_document(grandchild)
         assert (original.forked_from, child.forked_from) == (None, original.id)
+
+
+def test_a_branch_that_is_a_plain_object_keeps_where_it_forked() -> None:
+    """Another program's entry is described like ours, and nothing of it is lost."""
+    conversation, (question, *_) = asked_twice()
+    doc: Doc[Map[object]] = Doc()
+    doc.get("branches", type=Map)["aside"] = {"forked_at": question.id, "mood": "good"}
+    conversation.receive(doc.get_update())
+    conversation.rename_branch("aside", "Aside")
+    assert conversation.branch("aside") == Branch("aside", "Aside", is_archived=False)
+    assert shown(conversation, "aside") == ["Where?"]
+    assert conversation.read("branches", "aside")["mood"] == "good"

@@ -13,7 +13,7 @@ from crdt_conv.document import Document
 from crdt_conv.ids import now_ms
 from crdt_conv.updates import merge_updates
 from tests.crdt_conv import handmade as by_hand
-from tests.replicas import Reader, replica, restarted
+from tests.replicas import Reader, reopened, replica, restarted
 
 SOON = now_ms() + 3_600_000
 
@@ -145,3 +145,58 @@ def test_what_is_written_into_a_message_from_behind_a_gap_is_told_and_shown() ->
     target.add_hidden(answer.id, HiddenField("openai", "x", "id", "resp_1"))
     assert heard[-1].messages == {answer.id}
     assert target.message(answer.id).hidden_count == 1
+
+
+def test_usage_that_is_written_from_behind_a_gap_is_told() -> None:
+    """What no digest covers is a change like any other, for whoever listens while something waits."""
+    source, updates, heard = replica(), list[bytes](), list[Change]()
+    source.subscribe(lambda change: updates.append(change.update))
+    answer = source.append("assistant", "three")
+    for title in ("comes too late", "waits"):
+        source.title = title
+    target = replica("c", "bob")
+    for update in (updates[0], updates[2]):
+        target.receive(update)
+    target.subscribe(heard.append)
+    doc = Doc[Map[Any]]()
+    doc.apply_update(updates[0])
+    before, message = doc.get_state(), doc.get("messages", type=Map)[answer.id]
+    message["usage"] = {"output_tokens": 3}
+    target.receive(doc.get_update(before))
+    assert target.document.is_pending
+    assert heard[-1].messages == {answer.id}
+    assert target.message(answer.id).usage == {"output_tokens": 3}
+
+
+def test_what_had_waited_is_told_beside_an_odd_entry() -> None:
+    """An entry of the wrong shape, or one that loses its shape, hides no message that was placed or lost."""
+    conversation, heard = replica(), list[Change]()
+    conversation.subscribe(heard.append)
+    conversation.receive(by_hand.entry(7, "child", parents=by_hand.array(by_hand.string("root"))))
+    odd = by_hand.entry(9, "odd", parents=by_hand.string("no list"))
+    conversation.receive(merge_updates([by_hand.entry(8, "root"), odd]))
+    assert heard[-1].messages == {"root", "child", "odd"}
+    broken = by_hand.item(by_hand.values(by_hand.double(1.0)), (8, 0), "role")
+    conversation.receive(by_hand.update(10, 0, [broken], by_hand.deletion(8, (1, 1))))
+    assert set(heard[-1].messages) == {"root", "child"}
+    assert len(conversation) == 0
+
+
+def test_a_message_that_is_taken_away_beside_a_gap_is_told() -> None:
+    """Whoever shows it hears that it is not there any more."""
+    conversation, heard = replica(), list[Change]()
+    for update in (by_hand.entry(8, "root"), by_hand.entry(7, "late", clock=3)):
+        conversation.receive(update)
+    conversation.subscribe(heard.append)
+    conversation.receive(by_hand.only_deletes(by_hand.deletion(8, (0, 3))))
+    assert set(heard[-1].messages) == {"root"}
+    assert "root" not in conversation
+
+
+def test_the_clock_sees_a_message_that_waits() -> None:
+    """What is written now is behind nothing seen, also where it can't be placed yet, and after a restart."""
+    conversation = replica()
+    parents = by_hand.array(by_hand.string("root"))
+    conversation.receive(by_hand.entry(7, "child", parents=parents, created=by_hand.double(SOON)))
+    for reader in (restarted(conversation), reopened(conversation), conversation):
+        assert reader.next_created() > SOON

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pycrdt import Doc, Map
 
 from crdt_conv import (
     Conversation,
@@ -517,3 +518,36 @@ def test_hidden_fields_are_no_part_of_what_is_printed() -> None:
     """The JSON of a message shows none of them."""
     conversation, (_, answer) = sealed_twice()
     assert "sealed" not in json.dumps(conversation.message(answer.id).as_json())
+
+
+def plain_message() -> Conversation:
+    """Return a conversation with a message that another program wrote as a plain object."""
+    doc: Doc[Map[object]] = Doc()
+    fields = [{"provider": "p", "space": "s", "kind": "k", "data": b"\x00\xff"}]
+    parts = [{"id": "p", "type": "text", "text": "Hi"}]
+    doc.get("messages", type=Map)["m"] = {
+        "role": "assistant",
+        "parents": [],
+        "hidden": fields,
+        "parts": parts,
+    }
+    conversation = replica()
+    conversation.receive(doc.get_update())
+    return conversation
+
+
+def test_fields_of_a_plain_object_are_read_and_grow() -> None:
+    """Bytes come back as bytes, and a field that is added stands behind them."""
+    conversation = plain_message()
+    assert data_of(conversation, "m") == [b"\x00\xff"]
+    conversation.add_hidden("m", HiddenField("p", "s", "k", b"more"))
+    conversation.writer("m").write(" there")
+    assert data_of(restarted(conversation), "m") == [b"\x00\xff", b"more"]
+    assert conversation.message("m").text == "Hi there"
+
+
+def test_fields_of_a_plain_object_are_stripped() -> None:
+    """Nothing is left of them, and the message says what it said."""
+    conversation = plain_message()
+    assert (conversation.strip(), data_of(conversation, "m")) == (1, [])
+    assert conversation.message("m").text == "Hi"

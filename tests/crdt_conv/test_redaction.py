@@ -9,6 +9,7 @@ import pytest
 from pycrdt import Array, Doc, Map, Text
 
 from crdt_conv import Change, Conversation, HiddenField, InvalidMessage, UnknownMessage, new_part
+from crdt_conv.updates import merge_updates
 from tests.crdt_conv import handmade as by_hand
 from tests.replicas import copy_of, exchange, reopened, replica, restarted, texts
 
@@ -328,3 +329,71 @@ def test_a_status_from_a_stranger_is_a_redaction() -> None:
     conversation.receive(by_another_program(conversation, secret, {"status": "redacted"}))
     assert conversation.message(secret).status == "redacted"
     assert_gone(conversation)
+
+
+def plain_object() -> Conversation:
+    """Return a conversation with a message and a run that another program wrote as plain objects."""
+    doc: Doc[Map[object]] = Doc()
+    part, field = {"id": "p", "type": "text", "text": SECRET}, {"provider": "p", "data": SECRET}
+    message = {
+        "role": "user",
+        "parents": [],
+        "created": 5,
+        "parts": [part],
+        "hidden": [field],
+        "quote": SECRET,
+    }
+    run = {"parents": ["m"], "target": {"adapter": "a"}, "error": {"type": "rejected", "text": SECRET}}
+    doc.get("messages", type=Map)["m"] = message
+    doc.get("runs", type=Map)["r"] = {"branch": "main", "state": "failed", **run}
+    conversation = replica()
+    conversation.receive(doc.get_update())
+    return conversation
+
+
+def test_a_plain_object_is_redacted_as_a_map_is() -> None:
+    """What another program wrote whole is read, and so it must be possible to take it out again."""
+    conversation = plain_object()
+    other = copy_of(conversation)
+    digest = conversation.digest("m")
+    assert conversation.message("m").text == SECRET
+    conversation.redact("m")
+    other.redact("m")
+    exchange(conversation, other)
+    assert_gone(conversation, other)
+    assert conversation.digest("m") == other.digest("m") != digest
+    assert (conversation.message("m").created, conversation.runs["r"].error) == (5, {"type": "rejected"})
+
+
+def test_a_plain_object_that_is_marked_is_emptied() -> None:
+    """A redaction that another program wrote as a plain object takes out what stands beside the mark."""
+    doc: Doc[Map[object]] = Doc()
+    marked = {
+        "role": "user",
+        "parents": [],
+        "status": "redacted",
+        "parts": [{"type": "text", "text": SECRET}],
+    }
+    doc.get("messages", type=Map)["m"] = marked
+    conversation = replica()
+    conversation.receive(doc.get_update())
+    assert_gone(conversation)
+    last = conversation.last_seq
+    assert not conversation.receive(conversation.encode())
+    assert (conversation.last_seq, conversation.message("m").status) == (last, "redacted")
+
+
+def test_what_came_in_one_update_with_a_gap_is_handed_to_nobody() -> None:
+    """Of an update of which something waits, the rest is integrated, and can be redacted."""
+    source, stranger, target = replica(), replica("c", "eve"), replica("c", "bob")
+    updates: list[bytes] = []
+    stranger.subscribe(lambda change: updates.append(change.update))
+    secret = source.append("user", SECRET)
+    for title in ("comes too late", "waits"):
+        stranger.title = title
+    target.receive(merge_updates([source.encode(), updates[1]]))
+    target.redact(secret.id)
+    assert target.document.is_pending
+    assert_gone(target)
+    target.receive(updates[0])
+    assert (target.title, target.document.is_pending) == ("waits", False)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from crdt_conv.engine import ConversationInfo, Listed, LogSize, Row
+from crdt_conv.engine import NOTHING, ConversationInfo, Listed, LogSize, Row
 from crdt_conv.errors import ConversationDeleted, StoreCorrupt, StoreError
 from crdt_conv.ids import ConversationId, now_ms
 from crdt_conv.store.sqlite.connection import Connection
@@ -163,7 +163,7 @@ class SqliteEngine:
         seq: int,
         snapshot: bytes,
         *,
-        kept: Collection[int] = (),
+        kept: Mapping[int, bytes] = NOTHING,
         dropped: Iterable[str] = (),
     ) -> None:
         """Put a snapshot in the place of everything up to ``seq``, which is gone then."""
@@ -175,7 +175,7 @@ class SqliteEngine:
             if execute(newer, (conversation, seq)).fetchone():
                 return
             # Before anything is counted: what is kept is not replaced.
-            self._keep(execute, conversation, sorted(kept))
+            self._keep(execute, conversation, sorted(kept.items()))
             execute(
                 "update outbox set replaced = replaced + (select count(*) from updates u"
                 "  where u.conversation = outbox.conversation and u.seq > outbox.seq and u.seq <= ?"
@@ -196,16 +196,16 @@ class SqliteEngine:
         self.connection.shrink()
 
     @staticmethod
-    def _keep(execute: Execute, conversation: ConversationId, kept: Sequence[int]) -> None:
+    def _keep(execute: Execute, conversation: ConversationId, kept: Sequence[tuple[int, bytes]]) -> None:
         """Give updates new numbers, behind all others."""
         if not kept:
             return
         last = execute(LAST_SEQ, (conversation, conversation)).fetchone()[0]
-        for seq in kept:
+        for seq, update in kept:
             new = execute(
                 "insert into updates (conversation, origin, data, crc)"
-                " select conversation, origin, data, crc from updates where seq = ? and conversation = ?",
-                (seq, conversation),
+                " select conversation, origin, ?, ? from updates where seq = ? and conversation = ?",
+                (update, zlib.crc32(update), seq, conversation),
             ).lastrowid
             execute("delete from updates where seq = ?", (seq,))
         execute("update outbox set seq = ? where conversation = ? and seq >= ?", (new, conversation, last))

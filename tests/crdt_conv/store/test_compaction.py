@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from pycrdt import Array, Doc, Map
@@ -270,3 +271,25 @@ def test_an_unknown_conversation_is_named(store: Store) -> None:
     """Only what is here can be compacted."""
     with store, pytest.raises(UnknownConversation):
         store.compact("nobody")
+
+
+def test_a_gap_that_closes_while_a_snapshot_is_made_is_indexed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What had waited gets a new number though it is applied: the next start needs no document."""
+    with Store(tmp_path / "chats.db") as store:
+        conversation = store.create(conversation_id="c")
+        conversation.receive(by_hand.entry(7, "late", clock=3))
+        replace = store.engine.replace
+
+        def meanwhile(*args: Any, **kwargs: Any) -> None:
+            conversation.receive(by_hand.entry(7, "early"))
+            replace(*args, **kwargs)
+
+        monkeypatch.setattr(store.engine, "replace", meanwhile)
+        store.compact()
+        assert conversation.last_seq == 4
+    with Store(tmp_path / "chats.db") as store:
+        conversation = store.open("c")
+        assert {message.id for message in conversation.messages()} == {"early", "late"}
+        assert conversation._document is None

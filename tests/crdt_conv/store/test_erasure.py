@@ -14,8 +14,9 @@ import pytest
 
 from crdt_conv import Conversation, ConversationId, HiddenField, Message, Store, StoreError, Target, new_part
 from crdt_conv.engine import Row
+from crdt_conv.updates import merge_updates
 from tests.crdt_conv import handmade as by_hand
-from tests.replicas import copy_of, exchange, replica, texts
+from tests.replicas import copy_of, exchange, replica, restarted, texts
 
 WORD, ACCENTED = "qzxjvwpk", "žluťoučkýkůň"
 SEALED = b"\x00\xfe\xffsealed\x80qj"
@@ -470,3 +471,24 @@ def test_copies_are_erased_with_it(path: Path, before: Callable[[Store], None]) 
         assert_erased(store, original, aside)
         assert {copy.status for copy in aside.copies(secret)} == {"redacted"}
     assert left(path) == set()
+
+
+def test_what_came_in_one_update_with_a_gap_is_erased(path: Path) -> None:
+    """While the gap is open only what waits is kept of the update; sent again, it is no news."""
+    stranger, updates = replica("c", "eve"), list[bytes]()
+    stranger.subscribe(lambda change: updates.append(change.update))
+    for title in ("comes too late", "waits"):
+        stranger.title = title
+    source = replica()
+    secret = source.append("user", f"{WORD} {ACCENTED}")
+    both = merge_updates([source.encode(), updates[1]])
+    with Store(path) as store:
+        conversation = store.join("c")
+        conversation.receive(both, "peer")
+        conversation.redact(secret.id)
+        assert "waits" in store.compact()[0].reason
+        assert_erased(store, conversation)
+        assert not restarted(conversation).receive(both, "peer")
+        conversation.receive(updates[0])
+        assert (conversation.title, store.compact()[0].reason) == ("waits", "")
+        assert_erased(store, conversation)
