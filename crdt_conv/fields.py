@@ -97,8 +97,9 @@ class Fields:
     def strings(self, key: str, default: list[str] | None = None) -> Sequence[str]:
         """Return a list of strings."""
         values = self.get(key, list, default)
-        if not all(isinstance(value, str) for value in values):
-            raise MalformedEntry(f"{key!r} holds something else than strings")
+        for value in values:
+            if not isinstance(value, str):
+                raise MalformedEntry(f"{key!r} holds something else than strings")
         return cast("list[str]", values)
 
     def milliseconds(self, key: str) -> int:
@@ -110,6 +111,8 @@ class Fields:
 
     def octets(self, key: str) -> bytes:
         """Return bytes, which JSON shows as numbers."""
+        if key not in self._raw:
+            return b""
         try:
             return bytes(self.get(key, list, []))
         except (TypeError, ValueError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from crdt_conv.errors import MalformedEntry
@@ -200,14 +201,22 @@ def is_redacted(fields: Fields) -> bool:
 def blobs_of(parts: Iterable[Part], sealed: Iterable[Json]) -> tuple[str, ...]:
     """Return the SHA-256 of every blob that parts or hidden fields refer to."""
     # A result that was cut refers to the whole of it.
-    media = (part.content.get("sha256") for part in parts if part.type in ("media", "tool_result"))
-    return tuple(sorted({blob for blob in (*media, *sealed) if isinstance(blob, str) and blob}))
+    found = [part.content.get("sha256") for part in parts if part.type in ("media", "tool_result")]
+    found.extend(sealed)
+    return tuple(sorted({blob for blob in found if isinstance(blob, str) and blob})) if found else ()
 
 
 def parse_author(raw: dict[str, Json]) -> Author:
     """Read an author, filling in what is missing."""
     words = Fields(raw)
-    return Author(words.get("kind", str, "unknown"), words.get("device", str, ""), words.get("name", str, ""))
+    kind = words.get("kind", str, "unknown")
+    return _author(kind, words.get("device", str, ""), words.get("name", str, ""))
+
+
+@lru_cache(maxsize=64)
+def _author(kind: str, device: str, name: str) -> Author:
+    # A conversation has few of them, each in very many messages.
+    return Author(kind, device, name)
 
 
 def parse_part(raw: object) -> Part:

@@ -63,16 +63,20 @@ def _in_order(log: Iterable[bytes]) -> int | None:
     levels: dict[Id, int] = {}
     elsewhere: set[Id] = set()
     unsure = 0
-    for struct in chain.from_iterable(Structs(update).nested_types() for update in log):
-        step = struct.inside is not None
+    for known, inside, beside in chain.from_iterable(Structs(update).nested_places() for update in log):
+        if inside is not None:
+            levels[known] = levels.get(inside, 1) + 1
+            if inside not in levels:
+                elsewhere.add(inside)
+            continue
         level = 1
-        for one in (struct.inside,) if struct.inside is not None else struct.beside:
+        for one in beside:
             if one in levels:
                 level = max(level, levels[one])
             else:
                 elsewhere.add(one)
-                unsure += not step
-        levels[struct.id] = level + step
+                unsure += 1
+        levels[known] = level
     # Nothing that stands beside what is no type can be deeper than all of these in each other.
     return max(levels.values(), default=1) * (unsure + 1) if elsewhere.isdisjoint(levels) else None
 

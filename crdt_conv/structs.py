@@ -107,6 +107,27 @@ class Structs:
             if struct.kind == TYPE and (struct.inside is not None or struct.beside)
         )
 
+    def nested_places(self) -> Iterator[tuple[Id, Id | None, tuple[Id, ...]]]:
+        """Yield what ``nested_types`` does, as id, inside and beside what it stands: in half the time."""
+        for found in self._runs("nested types"):
+            if isinstance(found, Struct):
+                if found.kind == TYPE and (found.inside is not None or found.beside):
+                    yield found.id, found.inside, found.beside
+                continue
+            client, clock, _, forms = found
+            # Most stand inside what the same client wrote, which is a look at a few bytes.
+            size = len(client)
+            for at, form in enumerate(forms, clock):
+                if not form:
+                    continue
+                if form[0] & (_LEFT | _RIGHT) or not form.startswith(client, 2):
+                    yield client + number_of(at), *_place(form)
+                    continue
+                end = 2 + size
+                while form[end] >= 0x80:
+                    end += 1
+                yield client + number_of(at), form[2 : end + 1], ()
+
     def all(self) -> Iterator[Struct]:
         """
         Yield every struct; what stands behind the last of them is ``rest``.
