@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
+from crdt_conv.checks import check_text
 from crdt_conv.errors import InvalidMessage, MalformedEntry
 from crdt_conv.fields import Fields, Json, is_exact
 from crdt_conv.message import Message
@@ -24,6 +25,8 @@ SELF: Final = "self"
 PREFIX: Final = "prefix"
 SERVER: Final = "server"
 BINDINGS: Final = frozenset({SELF, PREFIX, SERVER})
+TEXT: Final = "utf-8"
+JSON: Final = "json"
 BLOB_FROM: Final = 64 * 1024
 """Data longer than this, in bytes, is a blob."""
 
@@ -37,7 +40,8 @@ class HiddenField:
     belongs to, or nothing for the whole message; ``binding`` what makes it valid:
     ``self``, ``prefix`` (behind the request with the digest ``prefix``) or
     ``server`` (a name for state that ``endpoint`` may lose). ``data`` is nothing
-    where ``blob``, a SHA-256, stands for it; ``encoding`` is ``utf-8`` where that was a text.
+    where ``blob``, a SHA-256, stands for it; ``encoding`` is ``utf-8`` where that was a text,
+    ``json`` where it was another JSON value.
     """
 
     provider: str
@@ -66,10 +70,30 @@ class HiddenField:
         data = get_blob(self.blob) if self.blob is not None else None
         if data is None:
             return self
-        # A stranger's blob may be no text: then it is bytes.
-        with suppress(UnicodeDecodeError):
-            return replace(self, data=data.decode() if self.encoding == "utf-8" else data)
-        return replace(self, data=data)
+        value: Json = data
+        # A stranger's blob may be no text, or no JSON: then it is bytes.
+        with suppress(ValueError, RecursionError):
+            if self.encoding == TEXT:
+                value = data.decode()
+            elif self.encoding == JSON:
+                value = json.loads(data)
+        return replace(self, data=value)
+
+    def as_blob(self) -> tuple[bytes, str | None] | None:
+        """
+        Return the bytes of data that a blob must hold, and how to read them; nothing where it is short.
+
+        Raises:
+            InvalidMessage: It can't be kept exactly.
+        """
+        data, encoding = self.data, None
+        if isinstance(data, str) and len(data) * 4 > BLOB_FROM:
+            check_text(data)
+            data, encoding = data.encode(), TEXT
+        elif isinstance(data, dict | list):
+            check_exact(data)
+            data, encoding = json.dumps(data).encode(), JSON
+        return (data, encoding) if isinstance(data, bytes) and len(data) > BLOB_FROM else None
 
 
 class Validity(NamedTuple):
@@ -149,12 +173,20 @@ def hidden_json(field: HiddenField) -> dict[str, Any]:
     for name, time in (("created", field.created), ("expires", field.expires)):
         if time is not None and not 0 <= time < 2**53:
             raise InvalidMessage(f"{name!r} is no time in milliseconds")
-    if not isinstance(field.data, bytes) and not is_exact(field.data):
-        raise InvalidMessage("a document does not keep this data exactly: give it as bytes, or as JSON text")
-    if not isinstance(field.data, bytes | str | None) and len(json.dumps(field.data)) > BLOB_FROM:
-        raise InvalidMessage("the JSON of a hidden field is over 64 KiB: give it as bytes, or as JSON text")
+    check_exact(field.data)
     values = {name: getattr(field, name) for name in field.__slots__}
     return {key: value for key, value in values.items() if value is not None}
+
+
+def check_exact(data: bytes | Json) -> None:
+    """
+    Refuse data that a document does not keep exactly.
+
+    Raises:
+        InvalidMessage: It is neither bytes nor such JSON.
+    """
+    if not isinstance(data, bytes) and not is_exact(data):
+        raise InvalidMessage("a document does not keep this data exactly: give it as bytes, or as JSON text")
 
 
 def parse_hidden(raw: object) -> HiddenField:

@@ -17,7 +17,7 @@ from crdt_conv.document import Document, shared
 from crdt_conv.encoding import MapOf
 from crdt_conv.errors import InvalidMessage
 from crdt_conv.fields import Json, plain
-from crdt_conv.hidden import BLOB_FROM, HiddenField, hidden_fields
+from crdt_conv.hidden import HiddenField, hidden_fields
 from crdt_conv.ids import MessageId, new_id
 from crdt_conv.message import MAIN, MERGE, REDACTED, ROLES, STATUSES, Author, Message, Part, blobs_of
 from crdt_conv.writer import MessageWriter, new_part
@@ -270,14 +270,11 @@ class Writing(Reading):
 
     def _stored_field(self, field: HiddenField) -> HiddenField:
         created = field.created or self.next_created()
-        data, encoding = field.data, None
-        if isinstance(data, str) and len(data) * 4 > BLOB_FROM:
-            check_text(data)
-            data, encoding = data.encode(), "utf-8"
-        if isinstance(data, bytes) and len(data) > BLOB_FROM:
-            blob = self._log.put_blob(data)
-            return replace(field, data=None, blob=blob, encoding=encoding, created=created)
-        return replace(field, created=created)
+        large = field.as_blob()
+        if large is None:
+            return replace(field, created=created)
+        data, encoding = large
+        return replace(field, data=None, blob=self._log.put_blob(data), encoding=encoding, created=created)
 
     def strip(self, where: Callable[[HiddenField], bool] | None = None) -> int:
         """

@@ -220,10 +220,29 @@ def test_a_text_over_64_kib_comes_back_as_text(text: str) -> None:
     assert (field.data == text, field.blob is not None) == (True, True)
 
 
-def test_json_over_64_kib_is_refused_with_advice() -> None:
-    """A value that large is handed over as text, which is said."""
+@pytest.mark.parametrize("later", [False, True])
+def test_json_over_64_kib_comes_back_as_json(later: bool) -> None:  # noqa: FBT001
+    """A large value is a blob like any other data, and the same value when it is read."""
+    data = {"items": ["é" * BLOB_FROM, 1, 0.5, None, {"deep": [True]}]}
+    conversation = replica()
+    sealed = seal(conversation, data, later=later)
+    assert sealed is not None
+    (field,) = conversation.hidden(sealed)
+    assert (field.data, conversation.message(sealed).blobs) == (data, (field.blob,))
+    assert len(conversation.encode()) < BLOB_FROM
+
+
+def test_large_json_that_is_not_kept_exactly_is_refused() -> None:
+    """A number beyond a double is refused whatever the size, so that no limit depends on it."""
     with pytest.raises(InvalidMessage, match="as JSON text"):
-        replica().append("assistant", "Rome.", hidden=[replace(FIELD, data=["x" * BLOB_FROM])])
+        replica().append("assistant", "Rome.", hidden=[replace(FIELD, data=["x" * BLOB_FROM, 2**60])])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "json", "unheard of"])
+def test_a_blob_that_is_not_what_it_says_is_bytes(encoding: str) -> None:
+    """A stranger's field may call anything JSON, or text."""
+    field = replace(FIELD, data=None, blob="0" * 64, encoding=encoding)
+    assert field.with_data(lambda _: b"\xff[").data == b"\xff["
 
 
 def test_a_blob_that_is_elsewhere_has_no_data() -> None:
