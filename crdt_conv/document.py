@@ -19,18 +19,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from weakref import finalize
 
-from pycrdt import Array, Doc, Map, Text, TransactionEvent
+from pycrdt import Array, Doc, Map, Text, TransactionEvent, get_state
 
 from crdt_conv import schema
 from crdt_conv.batches import batches, bundles, is_update
 from crdt_conv.encoding import ListOf, MapOf, TextOf
-from crdt_conv.errors import MalformedUpdate
-from crdt_conv.fields import Json, plain
+from crdt_conv.errors import MalformedUpdate, is_panic
+from crdt_conv.fields import Json, common, plain
 from crdt_conv.ids import MessageId
 from crdt_conv.message import Message
-from crdt_conv.nesting import DEEPEST_TYPE, deepest, is_shallow, most_types, without_harm
+from crdt_conv.nesting import DEEPEST_TYPE, deepest, is_harmless, most_types, without_harm
 from crdt_conv.structs import Ranges
-from crdt_conv.subscribers import weakly
+from crdt_conv.subscribers import unobserve, weakly
 from crdt_conv.updates import (
     covers,
     has_structs,
@@ -38,8 +38,8 @@ from crdt_conv.updates import (
     merge_updates,
     read_deletes,
     read_state_vector,
-    waits_whole,
 )
+from crdt_conv.waiting import rests
 
 DEEPEST_UNSEEN: Final = 2_000
 """How deep types may come to stand in roots that we don't read, before all is read anew."""
@@ -128,7 +128,7 @@ class Document:
     def _load(self, updates: Iterable[bytes]) -> None:
         log = list(updates)
         harmless: list[bytes] | None = None
-        if not is_shallow(log) or not self._apply_all(log):
+        if not is_harmless(log) or not self._apply_all(log):
             sound = [is_update(update) for update in log]
             unsound = [update for update, is_sound in zip(log, sound, strict=True) if not is_sound]
             log = [update for update, is_sound in zip(log, sound, strict=True) if is_sound]
@@ -244,7 +244,8 @@ class Document:
                 raise
             # yrs divides by the length of a client's structs, which can be 0 behind a gap.
             raise MalformedUpdate("a document that can't be encoded") from error
-        return merge_updates([update, *self._waiting_parts()]) if self._pending else update
+        # The rest of what waits is integrated, and may be redacted since.
+        return merge_updates([update, *self._waiting().values()]) if self._pending else update
 
     def encode_integrated(self) -> bytes:
         """
@@ -259,19 +260,33 @@ class Document:
         finally:
             self._pending = pending
 
-    def _waiting_parts(self) -> list[bytes]:
-        # The rest of an update is integrated, and may be redacted since.
-        state_vector = self.state_vector
-        return [lacking(update, state_vector) for update in self._pending]
+    def encode_soundly(self) -> bytes:
+        """
+        Return what ``encode_integrated`` does, to be put in the place of a log.
+
+        Raises:
+            MalformedUpdate: Not all that is here can be encoded.
+        """
+        encoded = self.encode_integrated()
+        known = read_state_vector(get_state(encoded))
+        if any(
+            known.get(client, 0) != clock for client, clock in read_state_vector(self.state_vector).items()
+        ):
+            raise MalformedUpdate("a document that is encoded with a gap which it does not have")
+        return encoded
 
     @property
     def left_over(self) -> dict[bytes, bytes]:
         """The updates of which something is not integrated, each with what waits for another, or can't be."""
-        clocks = read_state_vector(self.state_vector)
-        rests = zip(self._pending, self._waiting_parts(), strict=True)
-        # What came that nothing is known of stays as it came.
-        waiting = {update: update if waits_whole(update, clocks) else rest for update, rest in rests}
-        return waiting | {update: update for update in self._refused}
+        return self._waiting() | {update: update for update in self._refused}
+
+    def _waiting(self) -> dict[bytes, bytes]:
+        if not self._pending:
+            return {}
+        try:
+            return rests(self._pending, self.encode_integrated())
+        except MalformedUpdate:
+            return {update: update for update in self._pending}
 
     @property
     def refused(self) -> int:
@@ -293,9 +308,15 @@ class Document:
         rest = lacking(update, self.state_vector)
         if has_structs(rest):
             # A compaction keeps no more than what waits of an update that came whole.
-            return update in self._pending or rest in self._waiting_parts()
+            return update in self._pending or self._holds(update)
         deletes = read_deletes(rest)
         return not deletes or covers(self._deletes(), deletes)
+
+    def _holds(self, update: bytes) -> bool:
+        """Whether all of an update is here, though something waits."""
+        with suppress(MalformedUpdate):
+            return self.is_pending and not rests([update], self.encode())
+        return False
 
     def _deletes(self) -> Ranges:
         # An update against our own state vector is our delete set, and nothing else.
@@ -347,7 +368,7 @@ class Document:
             root = self._yroots[name]
             observed.append((root, root.observe_deep(weakly(noted))))
         # An observer holds its Y.Doc just so, which would never leave memory.
-        finalize(self, _unobserve, observed).atexit = False
+        finalize(self, unobserve, observed).atexit = False
 
     def _on_transaction(self, event: TransactionEvent) -> None:
         self._changes.update = event.update
@@ -428,9 +449,9 @@ class Document:
             self.put(root, key, TextOf(text))
             return
         old = str(entry)
-        start = _same(old, text)
+        start = common(old, text)
         old_rest, rest = old[start:], text[start:]
-        end = _same(old_rest[::-1], rest[::-1])
+        end = common(old_rest[::-1], rest[::-1])
         # pycrdt counts in bytes of UTF-8.
         at = len(old[:start].encode())
         gone = len(old_rest[: len(old_rest) - end].encode())
@@ -470,25 +491,9 @@ def shared(value: Any) -> Any:
     return Text(value) if isinstance(value, TextOf) else value
 
 
-def _same(one: str, other: str) -> int:
-    """Return how many characters two texts begin with alike."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
 def _exact(value: Any) -> Any:
     """Return a value as JSON and bytes; nothing for XML, and for what is nested too deeply."""
     try:
         return plain(value.to_py() if isinstance(value, Array | Map | Text) else value)
     except (ValueError, RecursionError):
         return None
-
-
-def is_panic(error: BaseException) -> bool:
-    """Whether an error is a panic of pycrdt, which no ``except Exception`` catches."""
-    return type(error).__name__ == "PanicException"
-
-
-def _unobserve(observed: list[tuple[Any, Any]]) -> None:
-    for watched, subscription in observed:
-        watched.unobserve(subscription)

@@ -137,3 +137,15 @@ class IndexLost(StoreCorrupt):
 
 class StoreTooNew(StoreError):
     """The store was written by a later version of crdt-conv."""
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether an error is a panic of pycrdt, which no ``except Exception`` catches."""
+    return type(error).__name__ == "PanicException"
+
+
+def told_of(error: BaseException) -> BaseException:
+    """Return what a caller is told where pycrdt refuses a value."""
+    if is_panic(error) or isinstance(error, UnicodeEncodeError | TypeError | OverflowError):
+        return InvalidMessage("a value that no document can hold")
+    return error

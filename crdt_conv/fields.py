@@ -117,3 +117,9 @@ class Fields:
             return bytes(self.get(key, list, []))
         except (TypeError, ValueError):
             raise MalformedEntry(f"{key!r} is no bytes") from None
+
+
+def common(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -48,7 +48,7 @@ def deepest(updates: Iterable[bytes]) -> int:
         MalformedUpdate: One of them can't be read.
     """
     log = list(updates)
-    at_most = _in_order(log)
+    at_most = _in_order(map(Structs, log))
     if at_most is None or at_most > DEEPEST_TYPE:
         # What is not found among these stands in a root, or is no type, or is not here.
         levels = _Levels(chain.from_iterable(Structs(update).nested_types() for update in log), unknown=1)
@@ -58,12 +58,12 @@ def deepest(updates: Iterable[bytes]) -> int:
     return _Levels(chain.from_iterable(Structs(update).all() for update in log)).deepest
 
 
-def _in_order(log: Iterable[bytes]) -> int | None:
+def _in_order(readers: Iterable[Structs]) -> int | None:
     """Return what ``deepest`` does, quickly, for types that come behind what they stand in; else nothing."""
     levels: dict[Id, int] = {}
     elsewhere: set[Id] = set()
     unsure = 0
-    for known, inside, beside in chain.from_iterable(Structs(update).nested_places() for update in log):
+    for known, inside, beside in chain.from_iterable(one.nested_places() for one in readers):
         if inside is not None:
             levels[known] = levels.get(inside, 1) + 1
             if inside not in levels:
@@ -177,11 +177,29 @@ class _Spans:
         return None
 
 
-def is_shallow(log: list[bytes]) -> bool:
-    """Whether no types stand too deep in each other, as far as a log says so by itself."""
-    if sum(map(most_types, log)) <= DEEPEST_TYPE:
-        return True
+def is_harmless(log: list[bytes]) -> bool:
+    """
+    Whether a log can be applied update by update.
+
+    It can where no types stand too deep in each other, as far as the log says so by itself, and nobody's
+    updates have a gap that is closed later: yrs then encodes what it has with a gap, or dies over it.
+    """
+    readers = list(map(Structs, log))
     try:
-        return deepest(log) <= DEEPEST_TYPE
+        at_most = _in_order(readers)
+        if at_most is None or at_most > DEEPEST_TYPE:
+            at_most = deepest(log)
     except MalformedUpdate:
         return False
+    return at_most <= DEEPEST_TYPE and _is_in_sequence(chain.from_iterable(one.spans for one in readers))
+
+
+def _is_in_sequence(spans: Iterable[tuple[bytes, int, int]]) -> bool:
+    """Whether what each client wrote comes without a gap."""
+    known: dict[bytes, int] = {}
+    for client, first, end in spans:
+        clock = known.get(client, 0)
+        if first > clock:
+            return False
+        known[client] = max(clock, end)
+    return True

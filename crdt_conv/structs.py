@@ -69,6 +69,8 @@ class Structs:
     def __init__(self, update: bytes) -> None:
         self._data = update
         self._at = 0
+        self.spans: list[tuple[bytes, int, int]] = []
+        """What was read by ``nested_places``: client, first clock and the one behind; Skips part them."""
 
     def ranges(self) -> tuple[Ranges, Ranges]:
         """
@@ -111,10 +113,13 @@ class Structs:
         """Yield what ``nested_types`` does, as id, inside and beside what it stands: in half the time."""
         for found in self._runs("nested types"):
             if isinstance(found, Struct):
+                if found.kind != SKIP:
+                    self._note_span(found.client, found.clock, found.length)
                 if found.kind == TYPE and (found.inside is not None or found.beside):
                     yield found.id, found.inside, found.beside
                 continue
             client, clock, _, forms = found
+            self._note_span(client, clock, len(forms))
             # Most stand inside what the same client wrote, which is a look at a few bytes.
             size = len(client)
             for at, form in enumerate(forms, clock):
@@ -127,6 +132,13 @@ class Structs:
                 while form[end] >= 0x80:
                     end += 1
                 yield client + number_of(at), form[2 : end + 1], ()
+
+    def _note_span(self, client: bytes, clock: int, length: int) -> None:
+        last = self.spans[-1] if self.spans else None
+        if last is not None and last[0] == client and last[2] == clock:
+            self.spans[-1] = client, last[1], clock + length
+        else:
+            self.spans.append((client, clock, clock + length))
 
     def all(self) -> Iterator[Struct]:
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakMethod
 
 T = TypeVar("T")
@@ -45,3 +45,9 @@ def weakly(method: Callable[[T], None]) -> Callable[[T], None]:
             bound(event)
 
     return callback
+
+
+def unobserve(observed: list[tuple[Any, Any]]) -> None:
+    """End what shared types tell: pairs of one and what ``observe`` returned."""
+    for watched, subscription in observed:
+        watched.unobserve(subscription)

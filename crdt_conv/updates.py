@@ -17,7 +17,7 @@ import pycrdt
 
 from crdt_conv.claims import check_claims
 from crdt_conv.errors import MalformedUpdate
-from crdt_conv.structs import Ranges, Structs
+from crdt_conv.structs import Ranges
 
 EMPTY_UPDATE: Final = b"\x00\x00"
 MERGED_AT_ONCE: Final = 64
@@ -72,15 +72,6 @@ def lacking(update: bytes, state_vector: bytes) -> bytes:
 def has_structs(update: bytes) -> bool:
     """Whether an update inserts anything: its first varint counts the clients that do."""
     return update[:1] != b"\x00"
-
-
-def waits_whole(update: bytes, clocks: Clocks) -> bool:
-    """Whether nothing that an update inserts is known by these clocks, as far as it can be read."""
-    try:
-        inserted = Structs(update).ranges()[0]
-    except MalformedUpdate:
-        return False
-    return all(clock >= clocks.get(client, 0) for client, ranges in inserted.items() for clock, _ in ranges)
 
 
 def read_state_vector(data: bytes) -> Clocks:

@@ -19,11 +19,18 @@ from typing import Final
 from crdt_conv.checks import check_text
 from crdt_conv.clock import HybridClock
 from crdt_conv.coalesce import merge_written
-from crdt_conv.document import Changes, Document, is_panic
+from crdt_conv.document import Changes, Document
 from crdt_conv.encoded import EncodedDocument
 from crdt_conv.encoding import Additions, MapOf
 from crdt_conv.engine import Listed, StoredIndex, Tail
-from crdt_conv.errors import ConversationDeleted, IndexLost, InvalidMessage, MalformedUpdate, StoreError
+from crdt_conv.errors import (
+    ConversationDeleted,
+    IndexLost,
+    InvalidMessage,
+    MalformedUpdate,
+    StoreError,
+    told_of,
+)
 from crdt_conv.fields import Json
 from crdt_conv.garbage import collecting_later
 from crdt_conv.graph import Graph
@@ -192,8 +199,10 @@ class Replica:
         if self._document is None or self._log.last_seq(self.id) <= self._seq:
             return
         new = [(seq, update) for seq, update in self._log.read(self.id) if seq > self._seq]
-        if all(self._document.is_redundant(update) for _, update in new):
-            self._seq = new[-1][0]
+        # Another may have written to the file, and what nobody checked is not read.
+        with suppress(MalformedUpdate):
+            if not any(self.is_news(update) for _, update in new):
+                self._seq = new[-1][0]
 
     def _tails(self) -> Mapping[str, Tail]:
         """Return the ends of branches, to be stored; see ``Reading``."""
@@ -227,7 +236,7 @@ class Replica:
             index.settle(changes, document)
         except BaseException as error:
             self._forget()
-            told = _foreign(error)
+            told = told_of(error)
             if told is error:
                 raise
             raise told from error
@@ -489,10 +498,3 @@ class Replica:
 def _title(meta: Json) -> str:
     title = meta.get("title")
     return title if isinstance(title, str) else ""
-
-
-def _foreign(error: BaseException) -> BaseException:
-    """Return what a caller is told where pycrdt refuses a value."""
-    if is_panic(error) or isinstance(error, UnicodeEncodeError | TypeError | OverflowError):
-        return InvalidMessage("a value that no document can hold")
-    return error

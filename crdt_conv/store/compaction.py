@@ -73,7 +73,7 @@ def compact_log(engine: Engine, conversation: ConversationId) -> Compaction:
         # Nothing would change; or what was loaded is not what stands in the log, after a panic of pycrdt.
         return Compaction(conversation, before, before, reason, is_done=len(kept) == len(behind))
     try:
-        snapshot = document.encode_integrated()
+        snapshot = document.encode_soundly()
     except MalformedUpdate:
         text = reason or "it holds what can be read, but not encoded"
         return Compaction(conversation, before, before, text, is_done=False)

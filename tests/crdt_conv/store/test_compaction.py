@@ -15,7 +15,7 @@ from crdt_conv.document import Document
 from crdt_conv.engine import Row
 from crdt_conv.schema import ROOTS
 from crdt_conv.store.compaction import LEAST_BYTES, Compactor, compact_log, is_due
-from crdt_conv.updates import read_state_vector
+from crdt_conv.updates import merge_updates, read_state_vector
 from tests.crdt_conv import handmade as by_hand
 from tests.replicas import copy_of, replica, restarted, sqlite_of
 
@@ -90,10 +90,12 @@ def test_writing_goes_on_behind_a_snapshot(store: Store) -> None:
 def test_what_waits_stays_in_the_log(store: Store) -> None:
     """An update that waits for another stays as it came; when the gap closes, it is in the snapshot."""
     one = replica()
-    updates: list[bytes] = []
-    one.subscribe(lambda change: updates.append(change.update))
-    for text in ("one", "two", "three"):
-        one.append("user", text)
+    one.append("user", "one")
+    other, updates = copy_of(one), [one.encode()]
+    other.subscribe(lambda change: updates.append(change.update))
+    other.add_hidden(other.heads()[0].id, HiddenField("p", "p", "sealed", b"x"))
+    other.writer(other.heads()[0].id).write(" two")
+    one.receive(other.encode())
     with store:
         conversation = store.join("c")
         conversation.receive(updates[2])
@@ -116,7 +118,7 @@ def test_an_open_gap_keeps_the_log_from_growing_no_longer(store: Store) -> None:
         writer.finish()
         before = conversation.log()
         done = store.compact()[0]
-        assert ("waits" in done.reason, done.after.rows) == (True, 1)
+        assert ("waits" in done.reason, done.after.rows) == (True, 0)
         assert done.after.updates + done.after.snapshot < 8000 < done.before.updates
         assert restarted(conversation).log() == before
         conversation.receive(by_hand.entry(7, "late"))
@@ -279,11 +281,13 @@ def test_a_gap_that_closes_while_a_snapshot_is_made_is_indexed(
     """What had waited gets a new number though it is applied: the next start needs no document."""
     with Store(tmp_path / "chats.db") as store:
         conversation = store.create(conversation_id="c")
-        conversation.receive(by_hand.entry(7, "late", clock=3))
+        conversation.receive(
+            by_hand.update(7, 0, [by_hand.item(by_hand.values(by_hand.string("x")), (9, 0), "mood")])
+        )
         replace = store.engine.replace
 
         def meanwhile(*args: Any, **kwargs: Any) -> None:
-            conversation.receive(by_hand.entry(7, "early"))
+            conversation.receive(by_hand.entry(9, "early"))
             replace(*args, **kwargs)
 
         monkeypatch.setattr(store.engine, "replace", meanwhile)
@@ -291,5 +295,55 @@ def test_a_gap_that_closes_while_a_snapshot_is_made_is_indexed(
         assert conversation.last_seq == 4
     with Store(tmp_path / "chats.db") as store:
         conversation = store.open("c")
-        assert {message.id for message in conversation.messages()} == {"early", "late"}
+        assert {message.id for message in conversation.messages()} == {"early"}
         assert conversation._document is None
+
+
+def test_an_open_gap_is_compacted_beside_again_and_again(store: Store) -> None:
+    """What one client wrote behind a gap is in the snapshot, and keeps no later one from being made."""
+    with store:
+        conversation = store.create()
+        late = by_hand.entry(7, "late", clock=3)
+        conversation.receive(late)
+        for number in range(3):
+            conversation.append("user", str(number))
+            done = store.compact()[0]
+            assert ("waits" in done.reason, done.is_done, done.after.rows) == (True, True, 0)
+            assert not restarted(conversation).receive(late)
+        before = conversation.log()
+        conversation.receive(by_hand.entry(7, "early"))
+        assert {"early", "late"} < {message.id for message in restarted(conversation).messages()}
+        assert (store.compact()[0].reason, conversation.problems()) == ("", [])
+        assert {message.id for message in before.messages} < {
+            message.id for message in conversation.messages()
+        }
+
+
+def test_of_what_waits_for_another_client_the_rest_is_kept(store: Store) -> None:
+    """One struct of an update waits: that is kept alone, again and again, and read when it can be."""
+    waiting = by_hand.item(by_hand.values(by_hand.string("good")), (9, 0), "mood")
+    with store:
+        conversation = store.join("c")
+        conversation.receive(merge_updates([by_hand.entry(8, "m"), by_hand.update(8, 3, [waiting])]))
+        kept = []
+        for _ in range(2):
+            conversation.append("user", "and on")
+            done = store.compact()[0]
+            assert (done.is_done, done.after.rows) == (True, 1)
+            kept.append(store.read(conversation.id)[-1][1])
+        assert kept[0] == kept[1]
+        assert b"role" not in kept[0]
+        conversation.receive(by_hand.entry(9, "other"))
+        for reader in (conversation, restarted(conversation)):
+            assert (reader.read("messages", "other")["mood"], reader.problems()) == ("good", [])
+
+
+def test_a_gap_within_an_update_that_closes_is_encoded_without_it() -> None:
+    """Yrs goes on skipping where an update skipped what came later: a snapshot of that would lack it."""
+    early, late = by_hand.entry(7, "early"), by_hand.entry(7, "late", clock=6)
+    between = by_hand.entry(7, "between", clock=3)
+    document = Document(
+        [merge_updates([early, late]), between, by_hand.only_deletes(by_hand.deletion(7, (3, 3)))]
+    )
+    again = Document([document.encode_soundly()])
+    assert (again.is_pending, read_state_vector(again.state_vector)) == (False, {7: 9})

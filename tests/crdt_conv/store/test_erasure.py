@@ -234,13 +234,15 @@ def test_an_open_gap_keeps_nothing_from_being_erased(path: Path, before: Callabl
     with Store(path) as store:
         conversation, secret = conversation_in(store)
         before(store)
-        # The last of six items came first.
-        conversation.receive(by_hand.entry(7, "late", clock=3))
+        # What it is written into comes later.
+        conversation.receive(
+            by_hand.update(7, 0, [by_hand.item(by_hand.values(by_hand.string("x")), (9, 0), "mood")])
+        )
         conversation.redact(secret)
         assert any("waits for another" in done.reason for done in store.compact())
         assert_erased(store, conversation)
         also = say_secrets(conversation)
-        conversation.receive(by_hand.entry(7, "early"))
+        conversation.receive(by_hand.entry(9, "early"))
         conversation.redact(also.id)
         assert_erased(store, conversation)
         assert [done.reason for done in store.compact()] == ["there is nothing behind the snapshot"]

@@ -1,0 +1,76 @@
+"""
+What of updates a replica has not taken in: it waits for something, or can't be integrated.
+
+A state vector does not tell. What one client wrote behind something that has not come is
+integrated, shown and encoded where it depends on nothing else, and the vector ends before it.
+So the structs themselves are compared, with those of the document as it is encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from crdt_conv.errors import MalformedUpdate
+from crdt_conv.structs import SKIP, Ranges, Structs, number_of, value_of
+from crdt_conv.updates import covers
+
+
+def rests(updates: Iterable[bytes], encoded: bytes) -> dict[bytes, bytes]:
+    """
+    Return the updates of which something is not in a document, each with that.
+
+    What can't be read is left as it is, and so is an update of which nothing is there.
+
+    Args:
+        updates: In any order.
+        encoded: All that is integrated, as one update.
+    """
+    here = _read(encoded)
+    if here is None:
+        return {update: update for update in updates}
+    found = ((update, _rest(update, *here)) for update in updates)
+    return {update: rest for update, rest in found if rest is not None}
+
+
+def _read(update: bytes) -> tuple[Ranges, Ranges] | None:
+    """Return what is inserted and what is deleted, in as few ranges as can be."""
+    try:
+        inserted, deleted = Structs(update).ranges()
+    except MalformedUpdate:
+        return None
+    return _joined(inserted), _joined(deleted)
+
+
+def _joined(ranges: Ranges) -> Ranges:
+    joined: Ranges = {}
+    for client, spans in ranges.items():
+        whole = joined[client] = list[tuple[int, int]]()
+        for clock, length in sorted(spans):
+            if whole and clock <= sum(whole[-1]):
+                start = whole[-1][0]
+                whole[-1] = start, max(sum(whole[-1]), clock + length) - start
+            else:
+                whole.append((clock, length))
+    return joined
+
+
+def _rest(update: bytes, inserted: Ranges, deleted: Ranges) -> bytes | None:
+    """Return what of an update is neither inserted nor deleted; nothing where all of it is."""
+    asked = _read(update)
+    if asked is None:
+        return update
+    if covers(inserted, asked[0]):
+        return None if covers(deleted, asked[1]) else _cut(update, inserted)
+    return _cut(update, inserted)
+
+
+def _cut(update: bytes, inserted: Ranges) -> bytes:
+    """Return an update that skips the structs which are inserted already."""
+    reader = Structs(update)
+    pieces, at = list[bytes](), 0
+    for struct in reader.all():
+        span = {value_of(struct.client): [(struct.clock, struct.length)]}
+        if struct.kind != SKIP and covers(inserted, span):
+            pieces += [update[at : struct.start], bytes([SKIP]), number_of(struct.length)]
+            at = struct.end
+    return b"".join((*pieces, update[at:]))
