@@ -13,16 +13,20 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 import re
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypedDict, Unpack
+from typing import Any, Final, TextIO, TypedDict, Unpack
 
 import anyio
 import httpx2
 from mcp import Client, MCPError, StdioServerParameters, types
+from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from adapters.exchange import Json, Tool
@@ -34,6 +38,9 @@ FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 60.0
 NAME_CHARACTERS: Final = 64
 PAGES: Final = 100
+SAID_CHARACTERS: Final = 200
+LISTEN_S: Final = 0.2
+"""How long what a server that ended has said is waited for."""
 
 logger = logging.getLogger("adapters")
 
@@ -60,6 +67,7 @@ class Over:
 class Options(TypedDict, total=False):
     """What can be said of a server, however it is reached; see ``McpServer``."""
 
+    name: str
     prefix: str
     needs_approval: bool | Collection[str]
     is_repeatable: bool | None
@@ -86,6 +94,7 @@ class McpServer:
         self,
         over: Over,
         *,
+        name: str = "",
         prefix: str = "",
         needs_approval: bool | Collection[str] = False,
         is_repeatable: bool | None = None,
@@ -97,6 +106,7 @@ class McpServer:
 
         Args:
             over: How it is reached.
+            name: What people call it; how it is reached, where it is left out.
             prefix: Put before the names of its tools.
             needs_approval: Whether a person is asked before each call; or before those of which tools.
             is_repeatable: Whether its tools may be called twice; what each says, where it is left out.
@@ -104,6 +114,7 @@ class McpServer:
             output_limit: So many characters of a result go to the model.
         """
         self._over = over
+        self.name = name or str(over)
         self._prefix = prefix
         self._needs_approval = needs_approval
         self._is_repeatable = is_repeatable
@@ -113,7 +124,11 @@ class McpServer:
         self._listed = anyio.Event()
         self._connected = anyio.Event()
         self._broken = anyio.Event()
+        self._said: deque[str] = deque(maxlen=1)
+        self._status = 0
         self.tools: Sequence[McpTool] = ()
+        self.problem = ""
+        """Why it is not connected, and what to do; nothing where it is, or where nobody has tried yet."""
 
     @classmethod
     def stdio(
@@ -150,11 +165,18 @@ class McpServer:
                         pause_s = FIRST_PAUSE_S
                         await self._keep(client)
             except Exception as error:  # noqa: BLE001 - whatever it is: the others go on, and it may come back
-                reason = self._over.without_secrets(_reason(error))
-                logger.warning("MCP server %s: %s; again in %g s", self._over, reason, pause_s)
+                self._failed(error, pause_s)
             self._listed.set()
             await anyio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _failed(self, error: Exception, pause_s: float) -> None:
+        """Say what is wrong: in the log once, and without what the server has said, which may be anything."""
+        told = _advice(self._over, error, self._status)
+        said = f"; the last that it said: {self._said[-1]}" if self._said else ""
+        level = logging.DEBUG if self.problem == told + said else logging.WARNING
+        logger.log(level, "MCP server %s: %s; again in %g s", self.name, told, pause_s)
+        self.problem = told + said
 
     async def call(self, name: str, arguments: Mapping[str, Json]) -> ToolOutput:
         """
@@ -183,18 +205,41 @@ class McpServer:
         async with AsyncExitStack() as stack:
             if over.url:
                 http = await stack.enter_async_context(
-                    httpx2.AsyncClient(headers=dict(over.headers or {}), timeout=self._time_limit_s)
+                    httpx2.AsyncClient(
+                        headers=dict(over.headers or {}),
+                        timeout=self._time_limit_s,
+                        event_hooks={"response": [self._on_response]},
+                    )
                 )
                 server: Any = streamable_http_client(over.url, http_client=http)
             else:
                 program, *arguments = over.command
                 env = dict(over.env) if over.env is not None else None
-                server = StdioServerParameters(command=program, args=arguments, env=env, cwd=over.cwd)
+                started = StdioServerParameters(command=program, args=arguments, env=env, cwd=over.cwd)
+                server = stdio_client(started, stack.enter_context(self._listening()))
             yield await stack.enter_async_context(Client(server, cache=None))
+
+    async def _on_response(self, response: httpx2.Response) -> None:
+        # The SDK's error does not say it.
+        self._status = response.status_code
+
+    @contextmanager
+    def _listening(self) -> Iterator[TextIO]:
+        """Keep the last line that a child process says: on our own terminal it would be in the way."""
+        self._said.clear()
+        read, write = os.pipe()
+        thread = threading.Thread(target=_listen, args=(read, self._said), daemon=True)
+        thread.start()
+        try:
+            with os.fdopen(write, "w") as file:
+                yield file
+        finally:
+            thread.join(LISTEN_S)
 
     async def _keep(self, client: Client) -> None:
         """Take calls until the connection breaks."""
         self._client, self._broken = client, anyio.Event()
+        self.problem = ""
         self._connected.set()
         self._listed.set()
         try:
@@ -279,8 +324,33 @@ def _output(result: types.CallToolResult) -> ToolOutput:
     return ToolOutput(output_of("\n".join(texts)).text, tuple(media), result.is_error)
 
 
-def _reason(error: BaseException) -> str:
-    """Return what is wrong, of several that happened together the first."""
+def _listen(read: int, said: deque[str]) -> None:
+    with os.fdopen(read, errors="replace") as lines:
+        for line in lines:
+            if line.strip():
+                said.append(line.strip()[:SAID_CHARACTERS])
+
+
+def _advice(over: Over, error: BaseException, status: int) -> str:
+    """Return what is wrong, of several that happened together the first, and what to do."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    match error:
+        case FileNotFoundError() if over.cwd is not None and not over.cwd.is_dir():
+            return f"there is no folder {over.cwd}: mend its 'cwd'"
+        case FileNotFoundError() if over.command:
+            return f"there is no program {over.command[0]!r}: install it, or mend its 'command'"
+        case PermissionError():
+            return f"{over} may not be run: is it a program?"
+        case MCPError() if over.url and status in {401, 403}:
+            return f"{over} answered {status}: it wants a key, or another one, in its 'headers'"
+        case MCPError() if over.url and status >= 400:
+            return f"{over} answered {status}: is its 'url' that of an MCP server?"
+        case httpx2.ConnectError():
+            return f"{over} was not reached: is it running, and is its 'url' right?"
+        case MCPError(code=types.CONNECTION_CLOSED) if over.command:
+            return f"{over} ended, or never spoke MCP: try its command by hand"
+        case TimeoutError():
+            return f"{over} did not answer in {CONNECT_LIMIT_S:g} s"
+    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return over.without_secrets(reason)

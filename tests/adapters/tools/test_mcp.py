@@ -18,7 +18,7 @@ from adapters.tools import mcp as mcp_tools
 from adapters.tools.mcp import McpServer
 from tests.adapters.dialogues import dialogue
 from tests.providers.chat import ChatServer
-from tests.providers.serving import Answer, serving
+from tests.providers.serving import Answer, Refusal, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -153,3 +153,54 @@ async def test_a_model_asks_a_server_as_published() -> None:
 
 
 CONVERT = {"source_timezone": "Asia/Tokyo", "time": "12:00", "target_timezone": "Asia/Kolkata"}
+
+
+@pytest.mark.parametrize(
+    ("server", "told"),
+    [
+        (McpServer.stdio("no-such-program", name="clock"), "no program 'no-such-program': install it"),
+        (McpServer.stdio("sh", "-c", "echo Give me KEY >&2", name="clock"), "it said: Give me KEY"),
+        (McpServer.stdio("sh", cwd=Path("/no/such/folder")), "mend its 'cwd'"),
+        (McpServer.http("http://127.0.0.1:9/mcp?key=secret"), "is it running, and is its 'url' right?"),
+    ],
+)
+async def test_what_is_wrong_with_a_server_says_what_to_do(server: McpServer, told: str) -> None:
+    """``problem`` names the cause, and for a child process the last line that it said."""
+    async with connected(server):
+        assert told in server.problem
+        assert "secret" not in server.problem
+
+
+@pytest.mark.parametrize(("status", "told"), [(401, "it wants a key"), (404, "is its 'url' that of an MCP")])
+async def test_a_refusal_over_http_is_told_by_its_status(status: int, told: str) -> None:
+    """A wrong key and a wrong address are not one error."""
+    async with serving(Refusing(status)) as url:
+        server = McpServer.http(f"{url}/v1/chat/completions")
+        async with connected(server):
+            assert told in server.problem
+
+
+async def test_a_server_that_stays_away_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log warns when the reason changes, not at every try."""
+    caplog.set_level("DEBUG", "adapters")
+    monkeypatch.setattr(mcp_tools, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(mcp_tools, "LONGEST_PAUSE_S", 0.001)
+    async with connected(McpServer.stdio("no-such-program")):
+        with anyio.fail_after(30):
+            while len(caplog.records) < 4:  # noqa: ASYNC110 - the log has no event
+                await anyio.sleep(0.001)
+    levels = [record.levelname for record in caplog.records if record.name == "adapters"]
+    assert (levels[0], set(levels[1:])) == ("WARNING", {"DEBUG"})
+
+
+class Refusing(ChatServer):
+    """A server that refuses everything."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self._refusal = Refusal(status, {})
+
+    def check(self, body: Any, headers: Any) -> Refusal:
+        return self._refusal
