@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adapters.exchange import Adapter, Hidden, Json, Report, Request
+from adapters.exchange import Adapter, Hidden, Json, Report, Request, Tool
 from crdt_conv import MAIN, Conversation, Target
 from crdt_conv.ids import now_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One request: what it is, and what became of the log for it. ``log`` is the log's digest."""
+    """
+    One request: what it is, and what became of the log for it.
+
+    ``log`` is the log's digest, ``tools`` are the names of what an executor offers beside the log.
+    """
 
     adapter: str
     model: str
@@ -19,6 +24,7 @@ class Explanation:
     log: bytes
     request: Request
     report: Report
+    tools: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Json]:
         """Return all of it as JSON."""
@@ -33,6 +39,7 @@ class Explanation:
             "model": self.model,
             "branch": self.branch,
             "log": self.log.hex(),
+            "tools": list(self.tools),
             **report,
             "request": {
                 "method": self.request.method,
@@ -44,9 +51,22 @@ class Explanation:
         }
 
 
-def explain(adapter: Adapter, conversation: Conversation, target: Target, branch: str = MAIN) -> Explanation:
+def explain(
+    adapter: Adapter,
+    conversation: Conversation,
+    target: Target,
+    branch: str = MAIN,
+    tools: Sequence[Tool] = (),
+) -> Explanation:
     """
     Materialize what an adapter would send for a branch as it reads now. Nothing is sent or written.
+
+    Args:
+        adapter: Which one.
+        conversation: The conversation.
+        target: Which model, and with what parameters.
+        branch: Which branch.
+        tools: What the executor offers.
 
     Raises:
         AdapterError: It could not be sent.
@@ -54,6 +74,7 @@ def explain(adapter: Adapter, conversation: Conversation, target: Target, branch
     """
     heads = [head.id for head in conversation.heads(branch)]
     log = conversation.lin(*heads)
-    request, report = adapter.materialize(log, target, (), Hidden.of(conversation, now_ms=now_ms()))
+    request, report = adapter.materialize(log, target, tools, Hidden.of(conversation, now_ms=now_ms()))
     model = target.model or adapter.model
-    return Explanation(adapter.name, model, branch, conversation.digest(*heads), request, report)
+    names = tuple(tool.name for tool in tools)
+    return Explanation(adapter.name, model, branch, conversation.digest(*heads), request, report, names)

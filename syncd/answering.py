@@ -19,6 +19,9 @@ class Answering(Protocol):
     def default(self) -> Target | None:
         """What answers a run that names no target, in a conversation without one."""
 
+    def tools(self) -> Mapping[str, Any]:
+        """Return what models may call here, and how its servers stand, as JSON."""
+
     def explain(self, conversation: Conversation, target: Target, branch: str) -> Mapping[str, Any]:
         """
         Return what would be sent, and why, as JSON.

@@ -34,6 +34,7 @@ from syncd.models import LocalModel, Models, offered
 from syncd.peers import PeerAddress, Peering
 from syncd.server import Server, load_tls
 from syncd.signals import told_to_end
+from syncd.tools import ServerSettings, Toolset
 
 logger = logging.getLogger("syncd")
 
@@ -63,6 +64,7 @@ class Settings:
     tls: tuple[Path, Path] | None = None
     local: LocalModel = field(default_factory=LocalModel)
     peers: tuple[PeerAddress, ...] = ()
+    tools: tuple[ServerSettings, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,9 @@ async def serve(
         _listen(settings) as listener,
     ):
         token = load_token(settings.db)
-        for secret in (token, *(peer.token for peer in settings.peers if peer.token)):
+        of_peers = (peer.token for peer in settings.peers if peer.token)
+        of_tools = (secret for server in settings.tools for secret in server.secrets)
+        for secret in (token, *of_peers, *of_tools):
             keep_secret(secret)
         tls = load_tls(*settings.tls) if settings.tls is not None else None
         url = url_of(listener, is_encrypted=tls is not None)
@@ -110,12 +114,13 @@ async def serve(
         tokens = JwtGate(keys_file(settings.db), revocations_file(settings.db))
         hub = Hub(store, AnyOf(TokenGate(token), tokens), limits=settings.limits)
         adapters = offered(model, settings.local) if settings.has_executor else []
+        toolset = Toolset(settings.tools if adapters else ())
         peering = Peering(hub, settings.peers)
         app = create_app(
             hub,
             hosts=settings.hosts,
             origins=settings.origins,
-            answering=Models(adapters),
+            answering=Models(adapters, toolset),
             peers=peering.peers,
         )
         server = Server(app, hub.limits, tls)
@@ -125,7 +130,7 @@ async def serve(
             polled(tokens),
             server.serving(listener),
             peering.running(),
-            _executor(hub, adapters),
+            _executor(hub, adapters, toolset),
         ):
             announce(Ready(url, token, model, notice))
             lifetime.begin(url)
@@ -173,12 +178,12 @@ def _lifetime() -> Iterator[_Lifetime]:
 
 
 @asynccontextmanager
-async def _executor(hub: Hub, adapters: Sequence[Adapter]) -> AsyncIterator[None]:
+async def _executor(hub: Hub, adapters: Sequence[Adapter], toolset: Toolset) -> AsyncIterator[None]:
     if not adapters:
         yield
         return
     async with (
-        Executor(hub.store, adapters=adapters, grants=HubGrants(hub)) as executor,
+        Executor(hub.store, adapters=adapters, tools=toolset.servers, grants=HubGrants(hub)) as executor,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(_offer_all, hub.store, executor)

@@ -23,6 +23,10 @@ class StartError(SyncdError):
     """The daemon can't start; the text says what to change."""
 
 
+class ConfigError(SyncdError):
+    """What stands in the configuration can't be; the text says where, and what to do."""
+
+
 class SyncError(SyncdError):
     """A client could not bring a conversation in sync."""
 

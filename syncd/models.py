@@ -16,6 +16,7 @@ from adapters import Adapter, AdapterError, Anthropic, Gemini, LlamaCpp, Ollama,
 from adapters.explaining import explain
 from crdt_conv import Conversation, InvalidMessage, Target
 from syncd.answering import CantAnswer
+from syncd.tools import Toolset
 
 LOCAL: Final = "llamacpp"
 
@@ -110,13 +111,18 @@ def offered(file: Path | None, local: LocalModel) -> list[Adapter]:
 class Models:
     """What a daemon answers with, as its HTTP API sees it; see ``syncd.answering``."""
 
-    def __init__(self, adapters: Sequence[Adapter]) -> None:
+    def __init__(self, adapters: Sequence[Adapter], toolset: Toolset | None = None) -> None:
         self._adapters = {adapter.name: adapter for adapter in adapters}
+        self._toolset = toolset or Toolset()
 
     @property
     def default(self) -> Target | None:
         """What answers a run that leaves it open."""
         return next((Target(name) for name in self._adapters), None)
+
+    def tools(self) -> Mapping[str, Any]:
+        """Return what models may call here."""
+        return self._toolset.as_json()
 
     def explain(self, conversation: Conversation, target: Target, branch: str) -> Mapping[str, Any]:
         """
@@ -127,6 +133,6 @@ class Models:
         """
         try:
             adapter = self._adapters.get(target.adapter) or adapter_of(target)
-            return explain(adapter, conversation, target, branch).as_json()
+            return explain(adapter, conversation, target, branch, self._toolset.definitions).as_json()
         except (AdapterError, InvalidMessage) as error:
             raise CantAnswer(str(error)) from error

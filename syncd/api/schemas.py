@@ -223,6 +223,7 @@ COMPONENTS: Final[Mapping[str, Any]] = {
             "model": TEXT,
             "branch": TEXT,
             "log": DIGEST,
+            "tools": {**_list(TEXT), "description": "Names of what the server's executor offers."},
             "messages": {"type": "integer", "description": "How many of the log are in it."},
             "left_out": _list(_NOTE),
             "repairs": _list(_NOTE),
@@ -238,6 +239,31 @@ COMPONENTS: Final[Mapping[str, Any]] = {
                     "digest": DIGEST,
                     "body": {"type": ["object", "null"]},
                 }
+            ),
+        }
+    ),
+    "Tools": _object(
+        {
+            "tools": _list(
+                _object(
+                    {
+                        "name": TEXT,
+                        "server": TEXT,
+                        "description": TEXT,
+                        "needs_approval": {"type": "boolean", "description": "A person is asked first."},
+                        "is_repeatable": {"type": "boolean"},
+                        "parameters": {"type": "object", "description": "JSON Schema."},
+                    }
+                )
+            ),
+            "servers": _list(
+                _object(
+                    {
+                        "name": TEXT,
+                        "tools": {"type": "integer"},
+                        "problem": {**TEXT, "description": "Why it is not connected; empty else."},
+                    }
+                )
             ),
         }
     ),

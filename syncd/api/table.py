@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from syncd.api import admin, blobs, conversations, events, messages, runs, search, updates
+from syncd.api import admin, blobs, conversations, events, messages, runs, search, tools, updates
 
 OPERATIONS: Final = (
     *conversations.OPERATIONS,
@@ -14,5 +14,6 @@ OPERATIONS: Final = (
     *updates.OPERATIONS,
     *blobs.OPERATIONS,
     *search.OPERATIONS,
+    *tools.OPERATIONS,
     *admin.OPERATIONS,
 )

@@ -19,6 +19,7 @@ from syncd.cli.common import (
     run_async,
 )
 from syncd.cli.limits import limits_help, read_limits
+from syncd.cli.toolset import NoToolsOption, ToolsOption, chosen_servers
 from syncd.daemon import Ready, Settings
 from syncd.daemon import serve as serve_daemon
 from syncd.errors import StartError
@@ -120,6 +121,8 @@ def serve(
     tls_key: Annotated[
         Path | None, typer.Option("--tls-key", envvar="CONV_TLS_KEY", help="Its key, PEM.")
     ] = None,
+    tools: ToolsOption = None,
+    no_tools: NoToolsOption = False,
     log_format: Annotated[
         LogFormat | None,
         typer.Option(
@@ -156,6 +159,7 @@ def serve(
         local=LocalModel(context, overflow, checkpoints, checkpoint_mb),
         tls=(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None,
         peers=tuple(_peer(url, peer_token) for url in peer or ()),
+        tools=() if no_executor else chosen_servers(called, tools, is_off=no_tools),
     )
 
     def announce(ready: Ready) -> None:

@@ -44,6 +44,7 @@ NEEDS: list[tuple[str, str, Any, Right | None]] = [
     ("GET", BLOB, None, Right.READ),
     ("GET", "/api/search?q=x", None, None),
     ("POST", "/api/admin/compact", None, Right.ADMIN),
+    ("GET", "/api/admin/tools", None, Right.ADMIN),
 ]
 IMPLIED = {
     Right.READ: set(Right),

@@ -35,6 +35,7 @@ CONTRACT = {
     "/api/search": {"get"},
     "/api/events": {"get"},
     "/api/admin/compact": {"post"},
+    "/api/admin/tools": {"get"},
 }
 
 

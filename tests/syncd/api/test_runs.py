@@ -126,13 +126,16 @@ class Parrots:
 
     default = Target("parrot", "grey")
 
+    def tools(self) -> dict[str, Any]:
+        return {"tools": [], "servers": [{"name": "cage", "tools": 0, "problem": "it is empty"}]}
+
     def explain(self, conversation: Conversation, target: Target, branch: str) -> dict[str, Any]:
         if target.adapter != "parrot":
             raise CantAnswer(f"no adapter {target.adapter!r}")
         request = {"method": "POST", "path": "/say", "bytes": 2, "digest": "0" * 64, "body": {}}
         told = {"messages": len(conversation), "left_out": [], "repairs": [], "hidden": [], "reused": {}}
         where = {"adapter": target.adapter, "model": target.model, "branch": branch}
-        return {**where, **told, "log": "0" * 64, "request": request}
+        return {**where, **told, "log": "0" * 64, "tools": [], "request": request}
 
 
 async def test_a_run_is_asked_of_the_servers_default(
