@@ -178,6 +178,11 @@ _KINDS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
 """The keys of a server, whether a value is one, and what it looks like."""
 
 
+def tools_of(listed: Mapping[str, Any]) -> tuple[Tool, ...]:
+    """Return what models are told of tools, from a list as ``Toolset.as_json`` gives it."""
+    return tuple(Tool(tool["name"], tool["description"], tool["parameters"]) for tool in listed["tools"])
+
+
 class Toolset:
     """The tools that a program offers."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 import typer
@@ -12,7 +13,7 @@ from syncd.auth import Right, keys_file, load_token, revocations_file
 from syncd.auth.keys import read_keys, rotate
 from syncd.auth.revocations import Revocations
 from syncd.auth.tokens import issue
-from syncd.cli.common import DbOption
+from syncd.cli.common import DbOption, JsonOption, print_json
 
 app = typer.Typer()
 
@@ -29,22 +30,33 @@ def token(
     ] = None,
     expires: Annotated[str, typer.Option("--expires", help="For how long: 90s, 15m, 12h, 30d.")] = "30d",
     eddsa: Annotated[bool, typer.Option("--eddsa", help="Where a first key is made: Ed25519.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """
     Print the daemon's token, or make one for somebody, with rights and an end.
 
-    Example: syncd token --sub ann --right '*=read' --right 'trip-*=write,run' --expires 7d
+    Examples:
+        syncd token --sub ann --right '*=read' --right 'trip-*=write,run' --expires 7d
     """
     if not subject:
         if right:
             raise typer.BadParameter("say whose token it is: --sub", param_hint="--right")
-        typer.echo(load_token(db))
+        _print({"token": load_token(db)}, is_json=json)
         return
     rights = dict(map(_right, right or ["*=read,write,run"]))
     file = keys_file(db)
     key = next((key for key in read_keys(file).values() if key.signs), None)
     key = key or rotate(file, "EdDSA" if eddsa else "HS256")
-    typer.echo(issue(key, subject, rights, now_s=time.time(), lifetime_s=_seconds(expires)))
+    made = issue(key, subject, rights, now_s=time.time(), lifetime_s=_seconds(expires))
+    _print({"token": made}, is_json=json)
+
+
+def _print(told: Mapping[str, str], *, is_json: bool) -> None:
+    """Print what was made: for people its value alone."""
+    if is_json:
+        print_json(told)
+    else:
+        typer.echo(next(iter(told.values())))
 
 
 def _right(text: str) -> tuple[str, list[str]]:
@@ -67,11 +79,13 @@ def revoke(
     db: DbOption,
     subject: Annotated[str, typer.Option("--sub", help="Everything that this one was given until now.")] = "",
     token_id: Annotated[str, typer.Option("--jti", help="One token, by its 'jti'.")] = "",
+    json: JsonOption = False,
 ) -> None:
     """
     Make tokens no good; a daemon that runs closes their sockets within seconds.
 
-    Example: syncd revoke --sub ann
+    Examples:
+        syncd revoke --sub ann
     """
     if not subject and not token_id:
         raise typer.BadParameter("say whose or which: --sub or --jti")
@@ -80,7 +94,10 @@ def revoke(
         revocations.revoke_subject(subject, time.time())
     if token_id:
         revocations.revoke_token(token_id, time.time())
-    typer.echo(f"revoked: {subject or token_id}")
+    if json:
+        print_json({"sub": subject or None, "jti": token_id or None})
+    else:
+        typer.echo(f"revoked: {subject or token_id}")
 
 
 @app.command(name="rotate")
@@ -89,10 +106,12 @@ def rotate_keys(
     eddsa: Annotated[
         bool, typer.Option("--eddsa", help="An Ed25519 key, whose public part may be shown.")
     ] = False,
+    json: JsonOption = False,
 ) -> None:
     """
     Sign with a new key from now on; tokens of older keys stay good until they end.
 
-    Example: syncd rotate --eddsa
+    Examples:
+        syncd rotate --eddsa
     """
-    typer.echo(rotate(keys_file(db), "EdDSA" if eddsa else "HS256").kid)
+    _print({"kid": rotate(keys_file(db), "EdDSA" if eddsa else "HS256").kid}, is_json=json)

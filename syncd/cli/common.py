@@ -23,6 +23,7 @@ import anyio
 import platformdirs
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from adapters.errors import AdapterError
 from crdt_conv import CrdtConvError
@@ -81,6 +82,24 @@ RootDbOption = Annotated[
     Path | None, typer.Option("--db", help="The store, for any command; it may stand behind the command too.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+_CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+
+
+def printable(text: str) -> str:
+    """Return a text without what a terminal would obey: it may be a stranger's, or a model's."""
+    return text.translate(_CONTROLS)
+
+
+def shown(text: str) -> str:
+    """Return a text for rich, with neither markup nor control characters."""
+    return escape(printable(text))
+
+
+def is_interactive() -> bool:
+    """Whether a person is at a terminal, to be asked and to be shown."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def print_json(value: Any) -> None:

@@ -64,7 +64,8 @@ def demo(
     """
     Show it all in a minute: two devices, a fork offline, a merge, a real answer.
 
-    Example: conv demo
+    Examples:
+        conv demo
     """
     gguf = find_model(model)
     folder = keep or Path(tempfile.mkdtemp(prefix="conv-demo-"))

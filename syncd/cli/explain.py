@@ -6,6 +6,7 @@ import json as json_text
 from collections.abc import Mapping
 from typing import Any
 
+import typer
 from rich.markup import escape
 from rich.tree import Tree
 
@@ -13,38 +14,49 @@ from adapters.explaining import explain as explain_request
 from crdt_conv import MAIN, Target
 from syncd.cli.common import DbOption, JsonOption, console, print_json
 from syncd.cli.look import BranchOption, IdArgument
-from syncd.cli.talk import AdapterOption, EndpointOption, ModelOption
+from syncd.cli.running import AdapterOption, EndpointOption, ModelOption
+from syncd.cli.toolset import NoToolsOption, ToolsOption, offered
 from syncd.cli.workspace import find, reading
 from syncd.models import LOCAL, adapter_of
+from syncd.tools import tools_of
 
 LONGEST = 100
 
 
 def explain(
+    context: typer.Context,
     conversation_id: IdArgument,
     db: DbOption,
     adapter: AdapterOption = LOCAL,
     model: ModelOption = None,
     endpoint: EndpointOption = None,
     branch: BranchOption = MAIN,
+    tools: ToolsOption = None,
+    no_tools: NoToolsOption = False,
     json: JsonOption = False,
 ) -> None:
     """
-    Show what would be sent to a model for a branch, and why. Nothing is sent, and no key is needed.
+    Show what would be sent to a model for a branch, and why. Nothing is sent to it, and no key is needed.
 
-    Example: conv explain 01J9 --adapter openai-chat --model gpt-5.6
+    The tools of the configuration's MCP servers are asked for, or the daemon that holds the store.
+
+    Examples:
+        conv explain 01J9 --adapter openai-chat --model gpt-5.6
+        conv explain 01J9 --no-tools --json
     """
+    listed = offered(context, db, tools, is_off=no_tools)
     target = Target(adapter, model, endpoint)
     with reading(db) as store:
         conversation = store.open(find(store, conversation_id))
-        shown = explain_request(adapter_of(target), conversation, target, branch).as_json()
+        shown = explain_request(adapter_of(target), conversation, target, branch, tools_of(listed)).as_json()
     if json:
         print_json(shown)
     else:
-        console.print(_tree(shown))
+        console.print(explanation_tree(shown))
 
 
-def _tree(shown: Mapping[str, Any]) -> Tree:
+def explanation_tree(shown: Mapping[str, Any]) -> Tree:
+    """Return an explanation for people."""
     request = shown["request"]
     tree = Tree(
         f"[bold]{escape(shown['adapter'])}[/] {escape(shown['model'])}  "
@@ -54,6 +66,7 @@ def _tree(shown: Mapping[str, Any]) -> Tree:
     body = request["body"] or {}
     for key, value in body.items():
         _add_value(sent, key, value)
+    _add(tree, "tools that may be called", [f"[cyan]{escape(name)}[/]" for name in shown["tools"]])
     _add(tree, "hidden fields that go along", [_hidden(field) for field in shown["hidden"]])
     _add(tree, "left out", [_note(note) for note in shown["left_out"]])
     _add(tree, "changed", [_note(note) for note in shown["repairs"]])

@@ -59,7 +59,8 @@ def import_files(files: FilesArgument, db: DbOption, json: JsonOption = False) -
     Open-Assistant trees, llm's logs.db, ShareGPT, chat JSON, and what 'conv export' wrote. What a file is
     is told by what is in it. Importing it again adds only what is new. Ends with 1 where a file was refused.
 
-    Example: conv import export.zip ~/.claude/projects
+    Examples:
+        conv import export.zip ~/.claude/projects
     """
     outcome = _Outcome()
     sizes = {file: file.stat().st_size for file in _files(files)}
@@ -174,10 +175,11 @@ def export(
     json holds all branches, hidden fields and attachments, and 'conv import' gives the same digests;
     markdown and jsonl hold one branch; ydoc is the encoded document for any Yjs program.
 
-    Example: conv export 01J9 --format markdown --output trip.md
+    Examples:
+        conv export 01J9 --format markdown --output trip.md
     """
     with reading(db) as store:
-        data = _encoded(store.open(find(store, conversation_id)), to, branch)
+        data = encoded(store.open(find(store, conversation_id)), to, branch)
     if output is None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -188,7 +190,8 @@ def export(
     errors.print(f"wrote {output}", style="dim", markup=False)
 
 
-def _encoded(conversation: Conversation, to: Format, branch: str) -> bytes:
+def encoded(conversation: Conversation, to: Format, branch: str) -> bytes:
+    """Return a conversation in a format; markdown and jsonl hold one branch."""
     match to:
         case Format.JSON:
             whole = encode_conversation(conversation)

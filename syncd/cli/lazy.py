@@ -10,6 +10,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from syncd.cli.examples import help_of
+
 
 def lazy_group(commands: Mapping[str, str]) -> type[TyperGroup]:
     """
@@ -33,7 +35,8 @@ def lazy_group(commands: Mapping[str, str]) -> type[TyperGroup]:
                 return None
             module, _, function = where.partition(":")
             single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-            single.command(cmd_name)(getattr(import_module(module), function))
+            callback = getattr(import_module(module), function)
+            single.command(cmd_name, help=help_of(callback))(callback)
             return get_command(single)
 
     return LazyGroup

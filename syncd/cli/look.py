@@ -9,15 +9,26 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from crdt_conv import MAIN, Conversation, HiddenField, Log, Message, StoreMissing
-from syncd.cli.common import DbOption, JsonOption, console, print_json
+from crdt_conv import MAIN, Conversation, HiddenField, Log, Message, Part, StoreMissing
+from syncd.cli.common import DbOption, JsonOption, console, print_json, shown
+from syncd.cli.completing import complete_branch, complete_conversation
 from syncd.cli.graph import draw_graph
 from syncd.cli.workspace import find, reading
 from syncd.view import conversation_json, info_json
 
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A conversation: its id, or how it begins.")]
-BranchOption = Annotated[str, typer.Option("--branch", "-b", help="A branch.")]
+IdArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="A conversation: its id, or how it begins.",
+        autocompletion=complete_conversation,
+    ),
+]
+BranchOption = Annotated[
+    str, typer.Option("--branch", "-b", help="A branch.", autocompletion=complete_branch)
+]
 
+LINE_CHARACTERS = 200
 STYLES = {"user": "bold cyan", "assistant": "bold green", "system": "bold magenta", "tool": "bold yellow"}
 
 
@@ -25,7 +36,9 @@ def ls(db: DbOption, json: JsonOption = False) -> None:
     """
     List conversations, the one that changed last first.
 
-    Example: conv ls
+    Examples:
+        conv ls
+        conv ls --json | jq -r '.[0].id'
     """
     try:
         with reading(db) as store:
@@ -41,7 +54,7 @@ def ls(db: DbOption, json: JsonOption = False) -> None:
         return
     table = Table("id", "title", "changed", box=None, header_style="dim")
     for info in infos:
-        table.add_row(info.id, escape(info.title) or "[dim]untitled[/]", _when(info.updated))
+        table.add_row(info.id, shown(info.title) or "[dim]untitled[/]", _when(info.updated))
     console.print(table)
 
 
@@ -58,7 +71,9 @@ def show(
     """
     Show the log of a branch.
 
-    Example: conv show 01J9 --branch plan-b
+    Examples:
+        conv show 01J9 --branch plan-b
+        conv show 01J9 --tree
     """
     with reading(db) as store:
         conversation = store.open(find(store, conversation_id))
@@ -74,7 +89,8 @@ def verify(conversation_id: IdArgument, db: DbOption, json: JsonOption = False) 
     """
     Look for what can't be read in a conversation; ends with 1 where something is not shown.
 
-    Example: conv verify 01J9
+    Examples:
+        conv verify 01J9
     """
     with reading(db) as store:
         conversation = store.open(find(store, conversation_id))
@@ -98,7 +114,7 @@ def verify(conversation_id: IdArgument, db: DbOption, json: JsonOption = False) 
 def print_log(conversation: Conversation, log: Log, *, hidden: bool = False) -> None:
     """Print a log for people, with the hidden fields of its messages where they are asked for."""
     branches = ", ".join(conversation.branches)
-    console.rule(f"[bold]{escape(conversation.title) or 'untitled'}[/]  [dim]{log.branch}[/]", align="left")
+    console.rule(f"[bold]{shown(conversation.title) or 'untitled'}[/]  [dim]{log.branch}[/]", align="left")
     for message in log.messages:
         print_message(message)
         if hidden and message.hidden_count:
@@ -119,9 +135,35 @@ def print_message(message: Message) -> None:
     who = message.author.name or message.role
     status = "" if message.is_complete else f" [yellow]({message.status})[/]"
     style = STYLES.get(message.role, "bold")
-    console.print(f"[{style}]{escape(who)}[/]{status} [dim]{escape(message.branch)} {message.id}[/]")
-    console.print(escape(message.text or ", ".join(part.type for part in message.parts)))
+    console.print(f"[{style}]{shown(who)}[/]{status} [dim]{escape(message.branch)} {message.id}[/]")
+    for part in message.parts:
+        console.print(_part(part), soft_wrap=part.type != "text")
     console.print()
+
+
+def _part(part: Part) -> str:
+    """Return a part for people: text as it is, calls and results in a line."""
+    content = {key: value if isinstance(value, str) else "" for key, value in part.content.items()}
+    match part.type:
+        case "text" | "summary":
+            return shown(part.text)
+        case "tool_call":
+            arguments = in_a_line(content.get("arguments", ""))
+            return f"[cyan]▸ {shown(content.get('name', ''))}[/] [dim]{shown(arguments)}[/]"
+        case "tool_result":
+            is_error = part.content.get("is_error") is True
+            mark = "[red]✗[/]" if is_error else "[green]✓[/]"
+            return f"{mark} [dim]{shown(in_a_line(content.get('content', '')))}[/]"
+        case "media":
+            return f"[dim]▣ {shown(content.get('name') or content.get('mime') or 'a file')}[/]"
+        case _:
+            return f"[dim]{shown(part.type)}[/]"
+
+
+def in_a_line(text: str) -> str:
+    """Return the beginning of a text, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= LINE_CHARACTERS else f"{line[: LINE_CHARACTERS - 1]}…"
 
 
 def _hidden_table(fields: list[HiddenField]) -> Table:

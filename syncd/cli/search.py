@@ -30,7 +30,8 @@ def search(
     """
     Find conversations by their titles, and messages by what they say, best first.
 
-    Example: conv search lisbon '"good food"'
+    Examples:
+        conv search lisbon '"good food"'
     """
     results = _results(db, " ".join(words), limit)
     if json:

@@ -140,9 +140,10 @@ def serve(
     """
     Serve a store until Ctrl-C; a second one ends it at once.
 
-    Example: syncd serve --port 7878 --model smollm2.gguf
-
-    Example: CONV_PEER='https://home.example?token=T' syncd serve --limit document-bytes=64MiB
+    Examples:
+        syncd serve --port 7878 --model smollm2.gguf
+        syncd serve --tools clock --tools files
+        CONV_PEER='https://home.example?token=T' syncd serve --limit document-bytes=64MiB
     """
     if (tls_cert is None) != (tls_key is None):
         raise typer.BadParameter("--tls-cert and --tls-key go together")

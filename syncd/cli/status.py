@@ -41,7 +41,8 @@ def status(db: DbOption, json: JsonOption = False) -> None:
     """
     Show what the daemon of a store does, as a table.
 
-    Example: syncd status --json
+    Examples:
+        syncd status --json
     """
     url = _url(db)
     samples = _samples(url, read_token(db) or "")

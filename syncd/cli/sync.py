@@ -52,7 +52,8 @@ def sync(
     any break, and shows how it stands; with --json too, a line of JSON whenever that changes. What was
     deleted there is told, stays here, and is not brought back.
 
-    Example: conv sync http://127.0.0.1:7878 --token T --watch
+    Examples:
+        conv sync http://127.0.0.1:7878 --token T --watch
     """
 
     async def main() -> None:
@@ -208,7 +209,8 @@ def status(db: DbOption, json: JsonOption = False) -> None:
     It asks nobody on the network: what waits is what they have not said that they stored. Where a daemon
     holds the store, 'syncd status' shows more.
 
-    Example: conv status --json
+    Examples:
+        conv status --json
     """
     with reading(db) as store:
         infos, peers = store.list(), store.engine.peers()

@@ -8,6 +8,7 @@ import typer
 
 from syncd.cli import access, serve, status, upkeep
 from syncd.cli.common import RootDbOption, run_program
+from syncd.cli.examples import with_examples
 
 app = typer.Typer(
     name="syncd",
@@ -24,6 +25,8 @@ def _root(db: RootDbOption = None) -> None:
 
 for commands in (serve, access, status, upkeep):
     app.add_typer(commands.app)
+
+with_examples(app)
 
 
 def main() -> NoReturn:

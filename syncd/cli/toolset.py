@@ -23,6 +23,9 @@ from syncd.errors import ConfigError, SyncRefused, SyncTimeout
 from syncd.tools import ServerSettings, Toolset, read_servers
 
 TIMEOUT_S: Final = 10.0
+NAMES_HELP: Final = (
+    "No tools: a table \\[mcp.NAME] of the configuration names an MCP server by its command or url."
+)
 
 ToolsOption = Annotated[
     list[str] | None,
@@ -64,6 +67,8 @@ def chosen_servers(
 async def connected(settings: Sequence[ServerSettings]) -> AsyncIterator[Toolset]:
     """Keep servers connected, for who only wants to know what they have; yields when that is known."""
     toolset = Toolset(settings)
+    # Problems are told by who lists them.
+    logging.getLogger("adapters").addHandler(logging.NullHandler())
     async with anyio.create_task_group() as tasks:
         for server in toolset.servers:
             tasks.start_soon(server.serve)
@@ -96,6 +101,32 @@ def of_daemon(db: Path) -> Mapping[str, Any] | None:
         raise SyncRefused(f"the daemon at {owner.url} answered {answer.status_code}", answer.status_code)
     told: Mapping[str, Any] = answer.json()
     return told
+
+
+def offered(
+    context: typer.Context, db: Path, names: Sequence[str] | None, *, is_off: bool
+) -> Mapping[str, Any]:
+    """
+    Return what is offered to models here, as ``Toolset.as_json`` does; what is not there is told.
+
+    Raises:
+        ConfigError: What stands in the configuration can't be, or a daemon chooses.
+    """
+    listed = of_daemon(db)
+    if listed is not None:
+        refuse_flags(names, is_off=is_off)
+    else:
+        listed = anyio.run(_list, chosen_servers(context, names, is_off=is_off))
+    for server in listed["servers"]:
+        if server["problem"]:
+            text = f"MCP server {server['name']}: {server['problem']}"
+            errors.print(text, style="yellow", markup=False, soft_wrap=True)
+    return listed
+
+
+async def _list(settings: Sequence[ServerSettings]) -> Mapping[str, Any]:
+    async with connected(settings) as toolset:
+        return toolset.as_json()
 
 
 def refuse_flags(names: Sequence[str] | None, *, is_off: bool) -> None:

@@ -43,7 +43,8 @@ def compact(db: DbOption, json: JsonOption = False) -> None:
     Happens by itself when a log has grown: never needed, but it tells when the bytes are gone. Where a
     daemon holds the store, the daemon does it. Ctrl-C ends it between two conversations.
 
-    Example: syncd compact --db chats.db
+    Examples:
+        syncd compact --db chats.db
     """
     before = _taken(db)
     done: Sequence[Mapping[str, Any]]
@@ -114,7 +115,8 @@ def backup(file: FileArgument, db: DbOption, json: JsonOption = False) -> None:
     There is nothing under the new name before the copy is complete and on disk; Ctrl-C leaves nothing.
     Keep the files beside the store, '.keys', '.revoked' and '.token', with the copy.
 
-    Example: syncd backup /backups/chats-monday.db
+    Examples:
+        syncd backup /backups/chats-monday.db
     """
     with bar("copying pages") as progress, Store(db, read_only=True) as store:
         store.backup(file, progress)
@@ -137,7 +139,8 @@ def check(
 
     Nothing is changed, unless by --reindex. The exit code is 1 where something is damaged, or was.
 
-    Example: syncd check --db chats.db --json
+    Examples:
+        syncd check --db chats.db --json
     """
     with bar("checking") as progress, Store(db, read_only=True) as store:
         damage = store.check(progress)
@@ -185,7 +188,8 @@ def recover_store(file: FileArgument, db: DbOption, json: JsonOption = False) ->
 
     The damaged file is only read; end its daemon before. The exit code is 1 where something is lost.
 
-    Example: syncd recover rescued.db --db damaged.db
+    Examples:
+        syncd recover rescued.db --db damaged.db
     """
     with bar("reading pages") as progress:
         recovery = recover(db, file, progress)

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from crdt_conv import MAIN, Conversation, InvalidMessage, UnknownMessage
 from syncd.cli.common import DbOption, JsonOption, console, print_json, run_async
+from syncd.cli.history import forget
 from syncd.cli.look import BranchOption, IdArgument
 from syncd.cli.workspace import writing
 from syncd.view import message_json
@@ -23,7 +24,8 @@ def new(
     """
     Make a conversation.
 
-    Example: conv new --title Trip
+    Examples:
+        conv new --title Trip
     """
 
     async def main() -> None:
@@ -48,7 +50,9 @@ def append(
     """
     Write a message at the end of a branch.
 
-    Example: conv append 01J9 "Where shall we go?"
+    Examples:
+        conv append 01J9 "Where shall we go?"
+        pbpaste | conv append 01J9 - --branch plan-b
     """
 
     async def main() -> None:
@@ -76,7 +80,8 @@ def fork(
     """
     Begin a branch at a message.
 
-    Example: conv fork 01J9 --at 01J9ZX --branch plan-b
+    Examples:
+        conv fork 01J9 --at 01J9ZX --branch plan-b
     """
 
     async def main() -> None:
@@ -103,7 +108,8 @@ def merge(
     """
     Merge a branch into another.
 
-    Example: conv merge 01J9 plan-b --into main
+    Examples:
+        conv merge 01J9 plan-b --into main
     """
 
     async def main() -> None:
@@ -143,7 +149,8 @@ def redact(
     Where this command holds the store itself, its bytes are in no file when it ends; a daemon's
     next compaction does the same.
 
-    Example: conv redact 01J9 01J9ZX --yes
+    Examples:
+        conv redact 01J9 01J9ZX --yes
     """
 
     async def main() -> None:
@@ -154,7 +161,12 @@ def redact(
             copies = f" and what was made from it ({count})" if count else ""
             if sys.stdin.isatty() and not (yes or json):
                 typer.confirm(f"Redact the message {found}{copies} for good?", abort=True, err=True)
+            typed = [conversation.message(found).text]
+            if not keep_copies:
+                typed += [copy.text for copy in conversation.copies(found)]
             redacted = conversation.redact(found, copies=not keep_copies)
+            for said in typed:
+                forget(said)
             await workspace.settle(conversation)
             if not workspace.is_through_daemon:
                 workspace.store.compact(conversation.id)
