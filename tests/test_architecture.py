@@ -41,6 +41,7 @@ HOMES = {
     "jwt": ("syncd/auth/",),
     "mcp": ("adapters/tools/mcp.py",),
     "prometheus_client": ("syncd/cli/status.py", "syncd/metrics.py"),
+    "prompt_toolkit": ("syncd/cli/chat/terminal.py", "syncd/cli/prompting.py"),
     "pycrdt": ("crdt_conv/",),
     "pydantic": ("adapters/tools/functions.py",),
     "pydantic_core": ("adapters/tools/",),
