@@ -41,13 +41,20 @@ class Daemon:
         return self.url.replace("http", "ws", 1)
 
 
-def environment() -> dict[str, str]:
-    """Return what the programs see: a token of ours, and nobody's configuration."""
-    return {**os.environ, "CONV_TOKEN": TOKEN, "CONV_CONFIG": os.devnull, "CONV_NAME": "ann"}
+def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what the programs see: a token of ours, and nobody's configuration and history."""
+    ours = {"CONV_TOKEN": TOKEN, "CONV_CONFIG": os.devnull, "CONV_NAME": "ann", "CONV_HISTORY": os.devnull}
+    return {**os.environ, **ours, **(environ or {})}
 
 
 @contextmanager
-def daemon(db: Path, *options: str, port: int = 0, log: Path | None = None) -> Iterator[Daemon]:
+def daemon(
+    db: Path,
+    *options: str,
+    port: int = 0,
+    log: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[Daemon]:
     """Run the daemon until the block ends; SIGTERM ends it, if it is still there. ``log``: its stderr."""
     command = [
         sys.executable,
@@ -64,7 +71,7 @@ def daemon(db: Path, *options: str, port: int = 0, log: Path | None = None) -> I
     with ExitStack() as files:
         stderr = files.enter_context(log.open("wb")) if log is not None else None
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=stderr, env=environment(), start_new_session=True
+            command, stdout=subprocess.PIPE, stderr=stderr, env=environment(environ), start_new_session=True
         )
     try:
         ready = json.loads(read_line(process, 60))
@@ -103,7 +110,13 @@ def read_line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
     return line
 
 
-def conv(db: Path, *arguments: str, stdin: str = "", code: int = 0) -> str:
+def conv(
+    db: Path,
+    *arguments: str,
+    stdin: str = "",
+    code: int = 0,
+    environ: Mapping[str, str] | None = None,
+) -> str:
     """Run ``conv``, check its exit code, and return what it printed; with another code, its error."""
     command = [sys.executable, "-c", "from syncd.cli.conv import main; main()"]
     done = subprocess.run(
@@ -111,7 +124,7 @@ def conv(db: Path, *arguments: str, stdin: str = "", code: int = 0) -> str:
         input=stdin,
         capture_output=True,
         text=True,
-        env=environment(),
+        env=environment(environ),
         timeout=90,
         check=False,
     )
@@ -119,9 +132,9 @@ def conv(db: Path, *arguments: str, stdin: str = "", code: int = 0) -> str:
     return done.stdout if code == 0 else done.stderr
 
 
-def conv_json(db: Path, *arguments: str, stdin: str = "") -> Any:
+def conv_json(db: Path, *arguments: str, stdin: str = "", environ: Mapping[str, str] | None = None) -> Any:
     """Run ``conv --json`` and return what it printed."""
-    return json.loads(conv(db, *arguments, "--json", stdin=stdin))
+    return json.loads(conv(db, *arguments, "--json", stdin=stdin, environ=environ))
 
 
 def token_for(db: Path, sub: str, *, lifetime_s: float = 3600, **rights: str) -> str:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Terminal:
         """Type a line."""
         self.type(f"{text}\r")
 
-    def expect(self, text: str, timeout_s: float = 45) -> str:
+    def expect(self, text: str, timeout_s: float = 25) -> str:
         """Wait until a text appears behind what was expected last; returns what came before it."""
         deadline = time.monotonic() + timeout_s
         while text not in self.seen[self._at :]:
@@ -62,16 +62,22 @@ class Terminal:
         self.seen += SEQUENCE.sub("", data.decode(errors="replace"))
         return bool(data)
 
-    def ended(self) -> int:
+    def ended(self, timeout_s: float = 25) -> int:
         """Read to the end, and return the exit code."""
-        while self._read():
-            pass
+        deadline = time.monotonic() + timeout_s
+        while select.select([self._descriptor], [], [], max(0, deadline - time.monotonic()))[0]:
+            if not self._read():
+                break
         return self.process.wait(30)
 
 
 @contextmanager
 def terminal(
-    db: Path, *arguments: str, program: str = "conv", stderr: Path | None = None, **environ: str
+    db: Path,
+    *arguments: str,
+    program: str = "conv",
+    stderr: Path | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[Terminal]:
     """Run a program at a terminal of 40 lines; ``stderr``: a file for it, which is no terminal then."""
     ours, theirs = pty.openpty()
@@ -84,7 +90,7 @@ def terminal(
             stdin=theirs,
             stdout=theirs,
             stderr=file if stderr else theirs,
-            env={**environment(), **given, **environ},
+            env=environment({**given, **(environ or {})}),
             start_new_session=True,
         )
     os.close(theirs)
