@@ -44,15 +44,15 @@ def test_a_session_with_several_lines_and_history(tmp_path: Path) -> None:
         [listed] = conv_json(db, "ls")
         with terminal(db, "chat", listed["id"], *asking(url)) as screen:
             screen.expect("main>")
-            # Up goes through the lines of an entry first.
-            screen.type(f"{UP}{UP}{UP}")
+            # The last entry is "/quit".
+            screen.type(f"{UP}{UP}")
             screen.enter("")
             screen.expect("Answer 4.")
             screen.enter("/quit")
             assert screen.ended() == 0
     assert texts(db) == [
         *("a\nb", "Answer 1.", "c\nd", "Answer 2.", "one\ntwo", "Answer 3."),
-        *("c\nd", "Answer 4."),
+        *("one\ntwo", "Answer 4."),
     ]
     history = Path(f"{db}.history")
     assert history.stat().st_mode & 0o777 == 0o600
@@ -128,8 +128,8 @@ def test_slash_commands(tmp_path: Path) -> None:
         screen.expect("/title")
         screen.enter("")
         screen.expect("Trip to Lisbon")
-        screen.type(f"/branch pl{TAB}")
-        screen.expect("plan-b")
+        screen.type(f"/branch mai{TAB}")
+        screen.expect("main")
         screen.enter("")
         screen.expect("If it rains?")
         screen.enter("/exit")
