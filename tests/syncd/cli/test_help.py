@@ -77,7 +77,7 @@ def test_every_example_is_a_command(example: str, tmp_path: Path, monkeypatch: p
         found.make_context(command, arguments, default_map={}).close()
 
 
-@pytest.mark.parametrize("name", COMMANDS.keys() - WITHOUT_JSON.keys())
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - WITHOUT_JSON.keys()))
 def test_every_command_that_prints_data_prints_json(name: str) -> None:
     """``--json`` is an option of each."""
     assert any("--json" in parameter.opts for parameter in COMMANDS[name].params)
