@@ -1,6 +1,5 @@
 import { render } from 'preact'
 import { followBlobs } from './net/attachments'
-import { takeToken } from './net/identity'
 import { follow } from './net/list'
 import { base } from './net/place'
 import { resume } from './net/session'
@@ -8,8 +7,6 @@ import './style.css'
 import { App } from './ui/app'
 import './ui/theme'
 
-takeToken()
-addEventListener('hashchange', takeToken)
 follow()
 resume()
 followBlobs()

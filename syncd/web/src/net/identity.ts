@@ -19,7 +19,7 @@ if (!device.peek()) device.value = `web-${hex(randomBytes(4))}`
 export const author = (): Author => ({ kind: 'human', device: device.peek(), name: person.peek() })
 
 /** Take the token out of the address, where it would be seen, shared and remembered. */
-export const takeToken = (): void => {
+const takeToken = (): void => {
   const given = tokenIn(location.hash)
   if (given === null) return
   signIn(given)
@@ -51,3 +51,7 @@ const rest = (hash: string): string => {
   const left = hash.replace(/^#/, '').split('&').filter((piece) => !piece.startsWith('token='))
   return left.join('&') ? `#${left.join('&')}` : ''
 }
+
+// Before anything reads the address: whoever reads it imports this first.
+takeToken()
+addEventListener('hashchange', takeToken)

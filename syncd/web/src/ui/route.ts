@@ -1,6 +1,7 @@
 // What is looked at, in the fragment of the address: #/ID?branch=B&at=MESSAGE&panel=P
 import { batch, computed, signal } from '@preact/signals'
 import { MAIN } from '../core/message'
+import '../net/identity'
 
 export type Panel = 'graph' | 'inspect' | 'explain'
 export interface Route { id: string | null; branch: string; at: string | null; panel: Panel | null; message: string | null }
