@@ -14,36 +14,44 @@ const LANE = 18
 const LEFT = 16
 const COLOURS = 6
 
+interface Strand { from: number; until: number; lane: number }
 interface Placed { id: string; row: number; lane: number; colour: number }
 
-/** A row for each message, parents above what stands on them; a lane for each branch, used again once it has ended. */
+/** A row for each message, parents above what stands on them; a lane for each strand, used again once it has ended. */
 export const layOut = (one: Pick<OpenConversation, 'conversation'>): { nodes: Placed[]; lanes: number } => {
   const { graph } = one.conversation
   const names = one.conversation.branches
   const colours = new Map(names.map((name, place) => [name, place % COLOURS]))
   const order = topological(graph)
   const rowOf = new Map(order.map((id, row) => [id, row]))
-  const lastRow = new Map<string, number>()
-  const firstRow = new Map<string, number>()
+  const strands: Strand[] = []
+  const strandOf = new Map<string, Strand>()
   order.forEach((id, row) => {
-    const { branch, parents } = graph.get(id)
-    if (!firstRow.has(branch)) firstRow.set(branch, Math.min(row, ...parents.map((parent) => rowOf.get(parent)! + 1)))
-    lastRow.set(branch, row)
-    for (const parent of parents) lastRow.set(graph.get(parent).branch, Math.max(row, lastRow.get(graph.get(parent).branch) ?? 0))
+    const { parents } = graph.get(id)
+    const first = parents[0]
+    const above = first !== undefined && heirOf(graph, first) === id ? strandOf.get(first)! : undefined
+    const strand = above ?? { from: first === undefined ? row : rowOf.get(first)! + 1, until: row, lane: 0 }
+    if (!above) strands.push(strand)
+    strand.until = row
+    strandOf.set(id, strand)
+    // A lane is in the way as far down as the line that leaves it.
+    for (const parent of parents) strandOf.get(parent)!.until = Math.max(strandOf.get(parent)!.until, strandOf.get(parent) === strand ? 0 : parents.length > 1 ? row : 0)
   })
-  const lanes: { until: number }[] = []
-  const laneOf = new Map<string, number>()
-  for (const name of [...firstRow.keys()].sort((a, b) => firstRow.get(a)! - firstRow.get(b)!)) {
-    let lane = lanes.findIndex((taken) => taken.until < firstRow.get(name)!)
-    if (lane < 0) lane = lanes.push({ until: 0 }) - 1
-    lanes[lane]!.until = lastRow.get(name)!
-    laneOf.set(name, lane)
+  const ends: number[] = []
+  for (const strand of strands.sort((a, b) => a.from - b.from)) {
+    const free = ends.findIndex((end) => end < strand.from)
+    strand.lane = free < 0 ? ends.push(0) - 1 : free
+    ends[strand.lane] = strand.until
   }
-  const nodes = order.map((id, row) => {
-    const { branch } = graph.get(id)
-    return { id, row, lane: laneOf.get(branch)!, colour: colours.get(branch) ?? 0 }
-  })
-  return { nodes, lanes: lanes.length }
+  const nodes = order.map((id, row) => ({ id, row, lane: strandOf.get(id)!.lane, colour: colours.get(graph.get(id).branch) ?? 0 }))
+  return { nodes, lanes: ends.length }
+}
+
+/** Who goes straight on under a message: on its own branch what was continued, else what came last. */
+const heirOf = (graph: OpenConversation['conversation']['graph'], id: string): string | undefined => {
+  const { branch } = graph.get(id)
+  const own = graph.children(id).filter((child) => graph.get(child).branch === branch && graph.get(child).parents[0] === id)
+  return own.find((child) => graph.isContinued(child)) ?? own.at(-1)
 }
 
 /** By time, but never before a parent: clocks of two devices differ. */
@@ -74,6 +82,7 @@ export const GraphView = ({ one }: { one: OpenConversation }): JSX.Element => {
   const { nodes, lanes } = layOut(one)
   const byId = new Map(nodes.map((node) => [node.id, node]))
   const inLog = new Set(view.value.log)
+  const tips = new Map(conversation.branches.flatMap((name) => conversation.heads(name).map((head) => [head, name] as const)))
   const frame = useRef<HTMLDivElement>(null)
   const [range, setRange] = useState({ from: 0, to: 60 })
   const measure = (): void => {
@@ -141,7 +150,7 @@ export const GraphView = ({ one }: { one: OpenConversation }): JSX.Element => {
                     }}
                   >
                     <span class="who">{whoOf(message)}</span> <span class="says" dir="auto">{text}</span>
-                    {isTip(one, node.id) && <span class={`tag lane-${node.colour}`}>{conversation.branch(message.branch).title}{message.branch === branch.value ? ' ·' : ''}</span>}
+                    {tips.has(node.id) && <span class={`tag lane-${node.colour} ${tips.get(node.id) === branch.value ? 'is-current' : ''}`}>{conversation.branch(tips.get(node.id)!).title}</span>}
                   </button>
                 </li>
               )
@@ -151,11 +160,6 @@ export const GraphView = ({ one }: { one: OpenConversation }): JSX.Element => {
       </div>
     </>
   )
-}
-
-const isTip = (one: OpenConversation, id: string): boolean => {
-  const { graph } = one.conversation
-  return graph.has(id) && !graph.isContinued(id)
 }
 
 const curve = (x1: number, y1: number, x2: number, y2: number): string => {

@@ -25,10 +25,12 @@ export const Header = ({ one }: { one: OpenConversation }): JSX.Element => {
         <h1><button type="button" class="title" title="Rename" onClick={() => setRenamed(true)} dir="auto" aria-label={`${title || 'Untitled'}, rename`}>{title || 'Untitled'}</button></h1>
       )}
       {isArchived && <span class="tag">archived</span>}
-      <BranchPicker one={one} />
-      <span class="spring" />
-      <People one={one} />
-      <span class="head-sync"><SyncBadge /></span>
+      <div class="head-more">
+        <BranchPicker one={one} />
+        <span class="spring" />
+        <People one={one} />
+        <span class="head-sync"><SyncBadge /></span>
+      </div>
       <IconButton icon="fork" label="Graph" shortcut="g" pressed={panel === 'graph'} onClick={() => go({ panel: panel === 'graph' ? null : 'graph' })} />
       <Menu label="Conversation menu" items={() => [
         { label: 'Rename', act: () => setRenamed(true) },

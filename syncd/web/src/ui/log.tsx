@@ -40,6 +40,7 @@ export const Log = ({ one }: { one: OpenConversation }): JSX.Element => {
   // A conversation opens at its end; a message that is asked for is brought into sight.
   useLayoutEffect(() => {
     const place = message ? keys.indexOf(message) : -1
+    if (place >= 0 && isInSight(message!, scroller.current)) return
     if (place >= 0) virtual.scrollToIndex(place, { align: 'center' })
     else if (keys.length) virtual.scrollToEnd()
   }, [one.id, route.value.branch, route.value.at, keys.length > 0, message, message !== null && keys.includes(message)])
@@ -73,7 +74,7 @@ export const Log = ({ one }: { one: OpenConversation }): JSX.Element => {
           {items.map((item) => {
             const key = keys[item.index]!
             return (
-              <div key={key} class={`slot ${key === message ? 'is-found' : ''}`} data-index={item.index} ref={(element) => { virtual.measureElement(element) }} style={{ transform: `translateY(${item.start}px)` }}>
+              <div key={key} class={`slot ${key === message && route.value.panel !== 'inspect' ? 'is-found' : ''} ${key === message ? 'is-chosen' : ''}`} data-index={item.index} ref={(element) => { virtual.measureElement(element) }} style={{ transform: `translateY(${item.start}px)` }}>
                 {item.index < log.length
                   ? <MessageView one={one} id={key} place={item.index} count={log.length} isFocusable={key === tabStop} />
                   : <Tail one={one} name={key} />}
@@ -85,6 +86,13 @@ export const Log = ({ one }: { one: OpenConversation }): JSX.Element => {
       {!isAtEnd && keys.length > 0 && <IconButton icon="down" label="Go to the end" class="to-end" onClick={() => virtual.scrollToEnd({ behavior: isCalm() ? 'auto' : 'smooth' })} />}
     </div>
   )
+}
+
+const isInSight = (id: string, frame: HTMLElement | null): boolean => {
+  const element = document.getElementById(`message-${id}`)
+  if (!element || !frame) return false
+  const [box, around] = [element.getBoundingClientRect(), frame.getBoundingClientRect()]
+  return box.top < around.bottom - 40 && box.bottom > around.top + 40
 }
 
 const isCalm = (): boolean => matchMedia('(prefers-reduced-motion: reduce)').matches

@@ -21,7 +21,7 @@ export const whoOf = (message: Message): string => {
 }
 
 /** A model as people call it: of a file its name. */
-export const modelName = (model: string): string => (model.split('/').pop() ?? model).replace(/\.gguf$/i, '')
+export const modelName = (model: string): string => /\.gguf$/i.test(model) ? (model.split(/[/\\]/).pop() ?? model).slice(0, -5) : model
 
 interface Props { one: OpenConversation; id: string; place: number; count: number; isFocusable: boolean }
 
@@ -39,11 +39,11 @@ export const MessageView = ({ one, id, place, count, isFocusable }: Props): JSX.
     >
       {message.role === MERGE ? <MergeLine one={one} message={message} /> : (
         <>
-          <header>
+          {!(who === 'You' && message.status === 'complete') && <header>
             <span class="who" dir="auto">{who}</span>
-            <Time ms={message.created} />
+            {message.role !== 'user' && <Time ms={message.created} />}
             <Status message={message} />
-          </header>
+          </header>}
           {isRedacted ? <p class="redacted">This message was redacted.</p>
             : isEdited ? <Editor message={message} onDone={() => setEdited(false)} />
               : <div class="body"><Body message={message} conversation={one.id} /></div>}
@@ -92,6 +92,7 @@ const Actions = ({ one, message, onEdit }: { one: OpenConversation; message: Mes
         </span>
       )}
       <span class="tools">
+        {message.role === 'user' && <Time ms={message.created} />}
         {!isRedacted && <IconButton icon="copy" label="Copy" shortcut="c" onClick={() => copy(textOf(message))} />}
         {mayWrite && !isRedacted && message.role !== 'tool' && !isReply(message) && <IconButton icon="edit" label="Edit" shortcut="w" onClick={onEdit} />}
         {mayWrite && isReply(message) && message.parents.length > 0 && message.status !== 'streaming' && <IconButton icon="again" label="Ask again" shortcut="r" onClick={() => void attempt(() => askAgain(message))} />}

@@ -44,8 +44,15 @@ export const conversationId = computed(() => route.value.id)
 /** Whether the list covers the page, where there is room for one thing only. */
 export const isListShown = signal(!route.peek().id)
 
-addEventListener('hashchange', () => { route.value = parse(location.hash) })
-addEventListener('popstate', () => { route.value = parse(location.hash) })
+const follow = (): void => {
+  const next = parse(location.hash)
+  batch(() => {
+    if (next.id !== route.peek().id) isListShown.value = !next.id
+    route.value = next
+  })
+}
+addEventListener('hashchange', follow)
+addEventListener('popstate', follow)
 
 /** Go somewhere; what is left out stays, but a new place forgets what was special about the old one. */
 export const go = (to: Partial<Route>, { replace = false } = {}): void => {
