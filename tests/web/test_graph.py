@@ -287,3 +287,5 @@ def test_what_the_client_redacts_is_gone(answer: Any) -> None:
     conversation = read(update)
     redacted = [message for message in conversation.messages() if message.status == "redacted"]
     assert [(message.parts, message.nonce) for message in redacted] == [((), b"")]
+    # The mark that a status written at the same time can't undo.
+    assert conversation.document.read("messages", redacted[0].id)["redacted"] is True

@@ -14,21 +14,24 @@ export class CantWrite extends Error {}
 
 const GROWING: Readonly<Record<string, string>> = { text: 'text', reasoning: 'text', tool_call: 'arguments' }
 const LONGEST_BRANCH = 200
+/** Something waits, but a person did nothing yet. */
+const ALONG = 0.001
 
 export class Writer {
   /**
    * @param author who writes: this device's person
-   * @param before is called before each durable change that a person made, so that it is known to wait
+   * @param before is called before each durable change, so that it is known to wait, with how much it counts for:
+   *   1 for what a person did, next to nothing for what only goes along with it
    */
   constructor(
     private readonly conversation: Conversation,
     private readonly author: () => Author,
-    private readonly before: () => void = () => {}
+    private before: (weight: number) => void = () => {}
   ) {}
 
   /** Make changes as one update. */
-  private write<T>(change: () => T): T {
-    this.before()
+  private write<T>(change: () => T, weight = 1): T {
+    this.before(weight)
     return this.conversation.doc.transact(change, this)
   }
 
@@ -41,11 +44,24 @@ export class Writer {
       meta.set('schema', 1)
       meta.set('created', this.conversation.clock.next())
       meta.set('title', title)
-    })
+    }, ALONG)
   }
 
   rename(title: string): void {
     this.write(() => this.conversation.doc.getMap('meta').set('title', title))
+  }
+
+  /** Do several things as one update, which counts as one. */
+  together<T>(change: () => T): T {
+    return this.write(() => {
+      const { before } = this
+      this.before = () => {}
+      try {
+        return change()
+      } finally {
+        this.before = before
+      }
+    })
   }
 
   archive(isArchived: boolean): void {
@@ -185,6 +201,11 @@ export class Writer {
     if (!heads.length) throw new CantWrite('There is nothing to answer yet: write a message first.')
     const head = conversation.graph.get(heads[0]!)
     const parents = heads.length === 1 && isReply(head) ? head.parents : conversation.nextParents(branch)
+    return this.write(() => this.putRun(target, branch, parents))
+  }
+
+  /** Ask for an answer to certain messages. */
+  requestFor(parents: readonly string[], target: Target, branch: string): string {
     return this.write(() => this.putRun(target, branch, parents))
   }
 

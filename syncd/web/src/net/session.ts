@@ -22,7 +22,10 @@ const IDLE_OPEN = 6
 
 /** How many changes wait in which conversation. */
 export const outbox = kept<Record<string, number>>('outbox', {})
-export const waiting = computed(() => Object.values(outbox.value).reduce((sum, count) => sum + count, 0))
+export const waiting = computed(() => Object.values(outbox.value).reduce((sum, count) => sum + shownCount(count), 0))
+
+/** As people count: something that waits is at least one. */
+export const shownCount = (count: number): number => (count > 0 ? Math.max(1, Math.floor(count)) : 0)
 export const link: Signal<Link> = signal('connecting')
 
 const setWaiting = (id: string, count: number): void => {
@@ -94,7 +97,7 @@ export class OpenConversation {
     const doc = new Y.Doc()
     this.tabs = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel(scoped(`doc:${id}`))
     this.conversation = new Conversation(id, doc)
-    this.writer = new Writer(this.conversation, author, () => setWaiting(id, (outbox.peek()[id] ?? 0) + 1))
+    this.writer = new Writer(this.conversation, author, (weight) => setWaiting(id, (outbox.peek()[id] ?? 0) + weight))
     this.kept = new IndexeddbPersistence(scoped(`doc:${id}`), doc)
     this.provider = new HocuspocusProvider({
       websocketProvider: socket, name: id, document: doc,

@@ -23,7 +23,7 @@ export const App = (): JSX.Element => {
   if (!token.value) return <><SignIn /><Said /></>
   return (
     <>
-      <a class="skip" href="#composer" onClick={(event) => { event.preventDefault(); document.getElementById('composer')?.focus() }}>Go to writing</a>
+      {current.value && <a class="skip" href="#composer" onClick={(event) => { event.preventDefault(); document.getElementById('composer')?.focus() }}>Go to writing</a>}
       <div class={`page ${current.value && route.value.panel ? 'has-panel' : ''}`}>
         <Sidebar />
         <main>{current.value ? <Chat key={current.value.id} /> : <Welcome />}</main>

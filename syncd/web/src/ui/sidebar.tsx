@@ -4,7 +4,7 @@ import type { JSX, TargetedKeyboardEvent } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { api, type Found } from '../net/api'
 import { isListLoaded, list, remove, type Entry } from '../net/list'
-import { link, open, outbox } from '../net/session'
+import { link, open, outbox, shownCount } from '../net/session'
 import { Dialog, IconButton, Menu, shortTime } from './controls'
 import { dialog } from './dialogs'
 import { Icon } from './icons'
@@ -99,7 +99,7 @@ const List = (): JSX.Element => {
 const Row = ({ entry }: { entry: Entry }): JSX.Element => {
   const [doing, setDoing] = useState<'rename' | 'remove' | null>(null)
   const isCurrent = conversationId.value === entry.id
-  const waits = outbox.value[entry.id] ?? 0
+  const waits = shownCount(outbox.value[entry.id] ?? 0)
   const title = titleOf(entry)
   if (doing === 'rename') return <li class="row is-renamed"><Rename entry={entry} onDone={() => setDoing(null)} /></li>
   return (

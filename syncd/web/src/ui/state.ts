@@ -3,7 +3,7 @@ import { computed, effect, signal, untracked } from '@preact/signals'
 import { isReply, MAIN, textOf, type Message } from '../core/message'
 import { isOver, pendingCalls, type Run, type Target } from '../core/run'
 import { person } from '../net/identity'
-import { create, describe, firstOffered, touch } from '../net/list'
+import { create, describe, firstOffered, offered, touch } from '../net/list'
 import { open, type OpenConversation } from '../net/session'
 import { announce, notify } from './notices'
 import { conversationId, go, route } from './route'
@@ -115,7 +115,7 @@ effect(() => {
 /** Which model answers here: the conversation's, else the daemon's first. */
 export const target = computed<Target>(() => {
   const chosen = current.value?.conversation.meta.value.target
-  return chosen ?? { ...firstOffered(), endpoint: null, params: {} }
+  return chosen ?? { ...(offered.value[0] ?? firstOffered()), endpoint: null, params: {} }
 })
 
 const here = (): OpenConversation => {
@@ -144,11 +144,13 @@ const TITLE_LENGTH = 60
 export const send = (text: string, parts: readonly { type: string; [key: string]: unknown }[], { answer = true } = {}): void => {
   const one = here()
   const { conversation, writer } = one
-  const name = writingBranch()
-  if (!conversation.meta.peek().title && text.trim()) writer.rename(titleFrom(text))
-  const message = { ...(text ? { text } : {}), parts, branch: name }
-  if (answer) writer.ask(message, target.peek())
-  else writer.append(message)
+  writer.together(() => {
+    const name = writingBranch()
+    if (!conversation.meta.peek().title && text.trim()) writer.rename(titleFrom(text))
+    const message = { ...(text ? { text } : {}), parts, branch: name }
+    if (answer) writer.ask(message, target.peek())
+    else writer.append(message)
+  })
   touch(one.id)
 }
 
@@ -170,8 +172,12 @@ export const askAgain = (message: Message): void => {
 export const edit = (message: Message, text: string): void => {
   const { writer } = here()
   const parts = message.parts.filter((part) => part.type !== 'text').map((part) => ({ ...part.content, type: part.type }))
-  const edited = writer.edit(message.id, { text, parts })
-  if (message.role === 'user') writer.request(target.peek(), edited.branch)
+  const edited = writer.together(() => {
+    const edited = writer.edit(message.id, { text, parts })
+    // Within the update the new branch has no heads that could be read yet.
+    if (message.role === 'user') writer.requestFor([edited.message], target.peek(), edited.branch)
+    return edited
+  })
   go({ branch: edited.branch, at: null })
 }
 
