@@ -41,10 +41,13 @@ export const request = async (path: string, options: RequestInit = {}): Promise<
   }
   if (response.ok) return response
   const problem = await response.json().catch(() => ({})) as { detail?: string; title?: string; errors?: { pointer: string; detail: string }[] }
-  if (response.status === 401) refusal.value = problem.detail ?? 'The token is no longer valid.'
-  const more = problem.errors?.map((error) => `${error.pointer} ${error.detail}`).join('; ')
-  throw new ApiError(response.status, [problem.detail ?? problem.title ?? `The daemon answered ${response.status}.`, more].filter(Boolean).join(': '))
+  if (response.status === 401) refusal.value = sentence(problem.detail ?? 'the token is no longer valid')
+  const more = response.status === 401 ? '' : problem.errors?.map((error) => `${error.pointer} ${error.detail}`).join('; ')
+  throw new ApiError(response.status, sentence([problem.detail ?? problem.title ?? `the daemon answered ${response.status}`, more].filter(Boolean).join(': ')))
 }
+
+/** As a sentence: the daemon's words begin small and end without a stop. */
+export const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? '' : '.'}`
 
 const json = async <T>(path: string, options?: RequestInit): Promise<T> => (await request(path, options)).json() as Promise<T>
 const of = (id: string): string => `conversations/${encodeURIComponent(id)}`

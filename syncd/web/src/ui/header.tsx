@@ -2,6 +2,8 @@
 import type { JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { MAIN } from '../core/message'
+import { sentence } from '../net/api'
+import { refusal } from '../net/identity'
 import type { OpenConversation } from '../net/session'
 import { IconButton, Menu } from './controls'
 import { dialog } from './dialogs'
@@ -104,7 +106,7 @@ export const Banners = ({ one }: { one: OpenConversation }): JSX.Element => {
   return (
     <div class="banners">
       {one.isDeleted.value && <p class="banner is-bad" role="alert">This conversation was deleted. What is shown is what this browser still has.</p>}
-      {one.refused.value && <p class="banner is-bad" role="alert">The daemon refused: {one.refused.value} <button type="button" class="quiet" onClick={() => { one.refused.value = null }}>Hide</button></p>}
+      {one.refused.value && !refusal.value && <p class="banner is-bad" role="alert">The daemon refused: {sentence(one.refused.value)} <button type="button" class="quiet" onClick={() => { one.refused.value = null }}>Hide</button></p>}
       {isPast && <p class="banner">This is how it stood at an earlier message. What you write forks from here. <button type="button" class="quiet" onClick={() => go({ at: null })}>Back to the latest</button></p>}
       {isDiverged && <p class="banner">{heads.length} devices wrote apart from each other. The next message joins what they wrote.</p>}
       {waiting > 0 && <p class="banner">{waiting} {waiting === 1 ? 'message waits' : 'messages wait'} for what {waiting === 1 ? 'it stands' : 'they stand'} on.</p>}

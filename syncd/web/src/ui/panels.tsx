@@ -103,7 +103,7 @@ const Explain = ({ one }: { one: OpenConversation }): JSX.Element => {
     api.explain(one.id, asked).then((explained) => { found.value = explained; problem.value = null }, (error: unknown) => { problem.value = error instanceof Error ? error.message : String(error) })
   })
   const shown = found.value
-  if (problem.value) return <><p role="alert">{sentence(problem.value)}</p><p class="note">Write a message, or choose another model, and look again. What was sent for an answer that is there stands in its inspector.</p></>
+  if (problem.value) return <><p role="alert">{problem.value}</p><p class="note">Write a message, or choose another model, and look again. What was sent for an answer that is there stands in its inspector.</p></>
   if (!shown) return <p class="empty" role="status">Asking the daemon what {model ?? adapter}{endpoint ? ` at ${endpoint}` : ''} would get…</p>
   return (
     <>
@@ -119,8 +119,6 @@ const Explain = ({ one }: { one: OpenConversation }): JSX.Element => {
     </>
   )
 }
-
-const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? '' : '.'}`
 
 const Notes = ({ title, notes, nothing }: { title: string; notes: Explanation['left_out']; nothing: string }): JSX.Element => (
   <><h3>{title} {notes.length > 0 && <span class="count">{notes.length}</span>}</h3>
