@@ -139,7 +139,8 @@ STRANGE: dict[str, dict[str, Any]] = {
     "numbers": {
         "role": "user", "parents": ["bare"], "branch": "zahlen",
         "parts": [{
-            "type": "odd", "a": 0.1, "b": 1e21, "c": -0.0, "d": 2**53 - 1, "e": 1e-7, "f": None, "é\u2028": "\x00",
+            "type": "odd", "a": 0.1, "b": 1e21, "c": -0.0, "d": 2**53 - 1, "e": 1e-7, "f": None,
+            "é\u2028": "\x00",
         }],
     },
     "__proto__": {"role": "user", "parents": ["bare"], "branch": "__proto__"},

@@ -88,6 +88,12 @@ export class OpenConversation {
   readonly refused = signal<string | null>(null)
   readonly others = signal<readonly Someone[]>([])
   readonly isInSync = computed(() => link.value === 'online' && this.isSynced.value && !this.hasUnsaved.value)
+  /**
+   * Whether what is written now stands on what there is: something of it is here, or there is nothing
+   * anywhere, or nobody to ask.
+   */
+  readonly isReadable = computed(() => this.isLoaded.value && (
+    this.isSynced.value || this.hasContent() || link.value === 'offline' || Boolean(outbox.value[this.id])))
   usedAt = Date.now()
   private readonly provider: HocuspocusProvider
   private readonly kept: IndexeddbPersistence
@@ -117,6 +123,20 @@ export class OpenConversation {
       this.isLoaded.value = true
       this.provider.attach()
     }, () => { this.isLoaded.value = true; this.provider.attach() })
+  }
+
+  private hasContent(): boolean {
+    this.conversation.structure.value
+    return this.conversation.graph.placed.size > 0
+  }
+
+  /** Until `isReadable`. */
+  async readable(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const end = effect(() => {
+        if (this.isReadable.value) queueMicrotask(() => { end(); resolve() })
+      })
+    })
   }
 
   /** Until what this browser has stored was read. */

@@ -125,8 +125,10 @@ const goBy = (step: number): void => {
 
 const focus = (id: string): void => {
   if (id === 'search') isListShown.value = true
+  const element = document.getElementById(id)
+  element?.focus()
   // Where it was hidden until now it can't be focused before it is drawn.
-  requestAnimationFrame(() => document.getElementById(id)?.focus())
+  if (document.activeElement !== element) requestAnimationFrame(() => document.getElementById(id)?.focus())
 }
 
 const KEYS: Readonly<Record<string, () => void>> = {

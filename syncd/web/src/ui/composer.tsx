@@ -31,6 +31,7 @@ export const Composer = ({ one }: { one: OpenConversation }): JSX.Element => {
   const field = useRef<HTMLTextAreaElement>(null)
   const picker = useRef<HTMLInputElement>(null)
   const [text, setText] = useState('')
+  const isSending = useRef(false)
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined)
   const files = attached.value.get(one.id) ?? []
   const { conversation, writer } = one
@@ -41,10 +42,13 @@ export const Composer = ({ one }: { one: OpenConversation }): JSX.Element => {
 
   // What was being written here before is there again, once it is read.
   useEffect(() => {
-    setText(conversation.drafts.peek().get(device.peek()) ?? '')
+    // Who was quicker than the disk goes on with what is written now.
+    setText((now) => now || (conversation.drafts.peek().get(device.peek()) ?? ''))
+  }, [one, isLoaded])
+  useEffect(() => {
     if (matchMedia('(pointer: fine)').matches) field.current?.focus()
     return () => { isTyping.value = false }
-  }, [one, isLoaded])
+  }, [one])
 
   useLayoutEffect(() => {
     const area = field.current
@@ -70,7 +74,10 @@ export const Composer = ({ one }: { one: OpenConversation }): JSX.Element => {
       if (answer && isUnanswered) void attempt(askForAnswer)
       return
     }
-    void attempt(() => {
+    if (isSending.current) return
+    isSending.current = true
+    void attempt(async () => {
+      await one.readable()
       const isWhole = areSent(files.map((file) => file.sha256))
       send(text.trim(), files, { answer: answer && isWhole })
       if (!isWhole) notify('Sent without asking for an answer: the files reach the daemon first. Ask when it is back.', 'error')
@@ -81,7 +88,7 @@ export const Composer = ({ one }: { one: OpenConversation }): JSX.Element => {
       const left = new Map(attached.peek())
       left.delete(one.id)
       attached.value = left
-    })
+    }).finally(() => { isSending.current = false })
   }
   const chosen = target.value
   const model = modelName(chosen.model ?? '') || chosen.adapter

@@ -128,15 +128,15 @@ export const begin = (): void => {
   go({ id: create(), panel: null })
 }
 
-/** The branch that what is written now goes to; looking at the past, a fork from there. */
-const writingBranch = (): string => {
-  const one = here()
+/**
+ * Where what is written now goes: the end of the branch; looking at the past, a fork from there. What is
+ * written within one update can't be read back in it, so the parents are told.
+ */
+const writingPlace = (): { branch: string; parents: readonly string[] } => {
+  const { conversation } = here()
   const { at } = route.peek()
-  if (!at || !view.peek().isPast) return branch.peek()
-  const node = one.conversation.graph.get(at)
-  const name = one.writer.fork(one.conversation.freeBranch(node.branch), at)
-  go({ branch: name, at: null })
-  return name
+  if (!at || !view.peek().isPast) return { branch: branch.peek(), parents: conversation.nextParents(branch.peek()) }
+  return { branch: conversation.freeBranch(conversation.graph.get(at).branch), parents: [at] }
 }
 
 const TITLE_LENGTH = 60
@@ -144,13 +144,14 @@ const TITLE_LENGTH = 60
 export const send = (text: string, parts: readonly { type: string; [key: string]: unknown }[], { answer = true } = {}): void => {
   const one = here()
   const { conversation, writer } = one
+  const place = writingPlace()
   writer.together(() => {
-    const name = writingBranch()
     if (!conversation.meta.peek().title && text.trim()) writer.rename(titleFrom(text))
-    const message = { ...(text ? { text } : {}), parts, branch: name }
+    const message = { ...(text ? { text } : {}), parts, ...place }
     if (answer) writer.ask(message, target.peek())
     else writer.append(message)
   })
+  if (place.branch !== branch.peek() || route.peek().at) go({ branch: place.branch, at: null })
   touch(one.id)
 }
 
@@ -160,7 +161,11 @@ const titleFrom = (text: string): string => {
 }
 
 export const askForAnswer = (): void => {
-  here().writer.request(target.peek(), writingBranch())
+  const { writer, conversation } = here()
+  const { branch: name, parents } = writingPlace()
+  if (parents.length === 1 && isReply(conversation.graph.get(parents[0]!))) writer.request(target.peek(), name)
+  else writer.requestFor(parents, target.peek(), name)
+  if (name !== branch.peek()) go({ branch: name, at: null })
 }
 
 export const askAgain = (message: Message): void => {
