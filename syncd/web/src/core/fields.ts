@@ -17,8 +17,8 @@ export const plain = (value: unknown, depth = DEEPEST): Json => {
   if (value instanceof Y.XmlFragment) return value.toString()
   if (value instanceof Y.Array) return value.toArray().map((item) => plain(item, depth - 1))
   if (value instanceof Y.Map) {
-    const read: Raw = blank()
-    value.forEach((item: unknown, key: string) => { read[key] = plain(item, depth - 1) })
+    const read: Raw = {}
+    value.forEach((item: unknown, key: string) => put(read, key, plain(item, depth - 1)))
     return read
   }
   if (Array.isArray(value)) return value.map((item) => plain(item, depth - 1))
@@ -28,15 +28,18 @@ export const plain = (value: unknown, depth = DEEPEST): Json => {
     return Number.isSafeInteger(number) ? number : value
   }
   if (isRaw(value)) {
-    const read: Raw = blank()
-    for (const key of Object.keys(value)) read[key] = plain(value[key], depth - 1)
+    const read: Raw = {}
+    for (const key of Object.keys(value)) put(read, key, plain(value[key], depth - 1))
     return read
   }
   return value ?? null
 }
 
-// Keys are strangers' too: `__proto__` is one like any other.
-const blank = (): Raw => Object.create(null) as Raw
+// Keys are strangers' too: `__proto__` is one like any other. Objects without a prototype would be slow.
+const put = (read: Raw, key: string, value: Json): void => {
+  if (key === '__proto__') Object.defineProperty(read, key, { value, enumerable: true })
+  else read[key] = value
+}
 
 export const isRaw = (value: unknown): value is Raw =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array)
