@@ -69,7 +69,7 @@ export const urlOf = (digest: string, mime: string, conversation: string): Promi
   return url
 }
 
-const bytesOf = async (digest: string, conversation: string): Promise<Blob> => {
+export const bytesOf = async (digest: string, conversation: string): Promise<Blob> => {
   const here = await table.get<Blob>(`blob:${digest}`).catch(() => undefined)
   if (here) return here
   const there = await api.blob(digest, conversation)

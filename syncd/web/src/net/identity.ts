@@ -19,11 +19,12 @@ if (!device.peek()) device.value = `web-${hex(randomBytes(4))}`
 export const author = (): Author => ({ kind: 'human', device: device.peek(), name: person.peek() })
 
 /** Take the token out of the address, where it would be seen, shared and remembered. */
-const takeToken = (): void => {
-  const given = tokenIn(location.hash)
+const takeToken = (from: string): void => {
+  const given = tokenIn(from)
   if (given === null) return
   signIn(given)
-  history.replaceState(null, '', `${location.pathname}${location.search}${rest(location.hash)}`)
+  // Somebody may have gone on already.
+  if (tokenIn(location.hash) !== null) history.replaceState(null, '', `${location.pathname}${location.search}${rest(location.hash)}`)
 }
 
 export const signIn = (given: string): void => {
@@ -53,5 +54,5 @@ const rest = (hash: string): string => {
 }
 
 // Before anything reads the address: whoever reads it imports this first.
-takeToken()
-addEventListener('hashchange', takeToken)
+takeToken(location.hash)
+addEventListener('hashchange', (event) => takeToken(new URL(event.newURL).hash))

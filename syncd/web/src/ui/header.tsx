@@ -1,6 +1,6 @@
 // The head of a conversation: its title, branch, who is here, and what can be done with all of it.
 import type { JSX } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { MAIN } from '../core/message'
 import { sentence } from '../net/api'
 import { refusal } from '../net/identity'
@@ -56,7 +56,7 @@ export const Header = ({ one }: { one: OpenConversation }): JSX.Element => {
 const Rename = ({ one, onDone }: { one: OpenConversation; onDone: () => void }): JSX.Element => {
   const field = useRef<HTMLInputElement>(null)
   const before = one.conversation.meta.peek().title
-  useEffect(() => field.current?.select(), [])
+  useLayoutEffect(() => field.current?.select(), [])
   const save = (): void => {
     const title = field.current?.value.trim() ?? before
     if (title !== before) void attempt(() => one.writer.rename(title))

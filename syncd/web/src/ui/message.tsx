@@ -1,6 +1,6 @@
 // One message of the log: who, what, and what can be done with it.
 import type { JSX } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { isReply, MERGE, REDACTED, textOf, type Message } from '../core/message'
 import { device } from '../net/identity'
 import type { OpenConversation } from '../net/session'
@@ -123,7 +123,8 @@ const Redact = ({ one, message, onDone }: { one: OpenConversation; message: Mess
 const Editor = ({ message, onDone }: { message: Message; onDone: () => void }): JSX.Element => {
   const field = useRef<HTMLTextAreaElement>(null)
   const before = textOf(message)
-  useEffect(() => {
+  // Before anybody can type.
+  useLayoutEffect(() => {
     const text = field.current
     if (!text) return
     text.focus()

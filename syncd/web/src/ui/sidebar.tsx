@@ -1,7 +1,7 @@
 // The list of conversations: searched, begun, renamed, archived.
 import { signal, useSignal, useSignalEffect } from '@preact/signals'
 import type { JSX, TargetedKeyboardEvent } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { api, type Found } from '../net/api'
 import { isListLoaded, list, remove, type Entry } from '../net/list'
 import { link, open, outbox, shownCount } from '../net/session'
@@ -131,7 +131,7 @@ export const archive = (entry: { id: string; title: string; archived?: boolean }
 
 const Rename = ({ entry, onDone }: { entry: Entry; onDone: () => void }): JSX.Element => {
   const input = useRef<HTMLInputElement>(null)
-  useEffect(() => input.current?.select(), [])
+  useLayoutEffect(() => input.current?.select(), [])
   const save = (): void => {
     const title = input.current?.value.trim() ?? ''
     if (title !== entry.title) {
