@@ -114,8 +114,9 @@ const Media = ({ part, conversation }: { part: Part; conversation: string }): JS
     <figure class="media">
       {url && <img src={url} alt={label} loading="lazy" />}
       <button type="button" class="file" onClick={save} aria-label={`Save ${label}`}>
-        <Icon name="file" /><span class="name" dir="auto">{label}</span>{typeof size === 'number' && <span class="size">{bytes(size)}</span>}
+        <Icon name="file" /><span class="name" dir="auto">{label}</span>
       </button>
+      {typeof size === 'number' && <span class="size">{bytes(size)}</span>}
     </figure>
   )
 }
