@@ -4,7 +4,8 @@ import { sha256 } from '@noble/hashes/sha2.js'
 import { hex } from '../core/ids'
 import { api, ApiError } from './api'
 import { kept, table } from './kept'
-import { link } from './session'
+import type { Target } from '../core/run'
+import { link, open } from './session'
 
 export const LARGEST = 64 * 1024 * 1024
 
@@ -13,6 +14,27 @@ export interface Attachment { type: 'media'; mime: string; sha256: string; size:
 /** Blobs that the daemon does not have yet: SHA-256 to the conversation they belong to. */
 const unsent = kept<Record<string, string>>('blobs', {})
 export const isSending = signal(false)
+
+interface Ask { conversation: string; branch: string; parents: string[]; target: Target; digests: string[] }
+
+/** Answers that are asked for once the daemon has some files: a model would not get them before. */
+const asks = kept<Ask[]>('asks', [])
+
+export const askWhenSent = (ask: Ask): void => {
+  asks.value = [...asks.peek(), ask]
+  void askNow()
+}
+
+const askNow = async (): Promise<void> => {
+  const due = asks.peek().filter((ask) => areSent(ask.digests))
+  if (!due.length) return
+  asks.value = asks.peek().filter((ask) => !due.includes(ask))
+  for (const { conversation, branch, parents, target } of due) {
+    const one = open(conversation)
+    await one.stored()
+    if (parents.every((parent) => one.conversation.graph.has(parent))) one.writer.requestFor(parents, target, branch)
+  }
+}
 
 /** Keep a file here, and hand it over as soon as that can be done. */
 export const attach = async (file: File, conversation: string): Promise<Attachment> => {
@@ -52,7 +74,7 @@ export const followBlobs = (): void => {
     const all = Object.entries(unsent.peek())
     if (!all.length) return
     isSending.value = true
-    void Promise.allSettled(all.map(([digest, conversation]) => hand(digest, conversation))).finally(() => { isSending.value = false })
+    void Promise.allSettled(all.map(([digest, conversation]) => hand(digest, conversation))).finally(() => { isSending.value = false; void askNow() })
   })
 }
 

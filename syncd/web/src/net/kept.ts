@@ -39,6 +39,14 @@ const parse = <T>(text: string | null, otherwise: T): T => {
   }
 }
 
+/** Forget everything of this daemon's that this browser has stored. */
+export const forgetAll = async (): Promise<void> => {
+  const ours = scoped('')
+  for (const key of Object.keys(localStorage)) if (key.startsWith(ours)) localStorage.removeItem(key)
+  for (const { name } of await indexedDB.databases()) if (name?.startsWith(ours)) indexedDB.deleteDatabase(name)
+  location.replace(location.pathname)
+}
+
 // A table of keys and values.
 
 const opened = new Promise<IDBDatabase>((resolve, reject) => {

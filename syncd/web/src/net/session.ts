@@ -33,6 +33,9 @@ const setWaiting = (id: string, count: number): void => {
   outbox.value = count ? { ...others, [id]: count } : others
 }
 
+/** Whether nothing has failed since a person, or the browser, gave reason to try. */
+let isHopeful = true
+
 /** The stock socket, and a way to say that it is dead before half a minute of silence has shown it. */
 class Socket extends HocuspocusProviderWebsocket {
   giveUp(reason: string): void {
@@ -43,9 +46,13 @@ class Socket extends HocuspocusProviderWebsocket {
 const socket = new Socket({
   url: socketUrl(), autoConnect: false, delay: 500, minDelay: 250, maxDelay: 8_000, factor: 1.6, jitter: true,
   onStatus: ({ status }) => {
-    link.value = status === WebSocketStatus.Connected ? 'online' : navigator.onLine && status === WebSocketStatus.Connecting && link.peek() !== 'offline' ? 'connecting' : 'offline'
+    const isTried = status === WebSocketStatus.Connecting && isHopeful && navigator.onLine
+    link.value = status === WebSocketStatus.Connected ? 'online' : isTried ? 'connecting' : 'offline'
   },
-  onClose: () => { link.value = 'offline' }
+  onClose: () => {
+    isHopeful = false
+    link.value = 'offline'
+  }
 })
 
 // A browser that is cut off tells at once; a dead socket would be noticed after half a minute only.
@@ -57,6 +64,7 @@ document.addEventListener('visibilitychange', () => { if (!document.hidden && li
 export const reconnect = async (): Promise<void> => {
   if (!token.peek() || socket.status === WebSocketStatus.Connected) return
   socket.cancelWebsocketRetry?.()
+  isHopeful = true
   await socket.connect().catch(() => {})
 }
 
@@ -70,6 +78,7 @@ effect(() => {
   socket.shouldConnect = isWanted
   // Whoever signs in anew is let in by the new token, and so by a new socket.
   drop('signed out')
+  isHopeful = true
   if (isWanted) void socket.connect().catch(() => {})
   else socket.disconnect()
 })
@@ -95,6 +104,8 @@ export class OpenConversation {
   readonly isReadable = computed(() => this.isLoaded.value && (
     this.isSynced.value || this.hasContent() || link.value === 'offline' || Boolean(outbox.value[this.id])))
   usedAt = Date.now()
+  /** Whether it is looked at: it is not closed then. */
+  isShown = false
   private readonly provider: HocuspocusProvider
   private readonly kept: IndexeddbPersistence
   private readonly tabs: BroadcastChannel | null
@@ -234,7 +245,7 @@ export const forget = async (id: string): Promise<void> => {
 }
 
 const closeIdle = (): void => {
-  const idle = [...opened.values()].filter((one) => !one.isBusy).sort((a, b) => b.usedAt - a.usedAt).slice(IDLE_OPEN)
+  const idle = [...opened.values()].filter((one) => !one.isBusy && !one.isShown).sort((a, b) => b.usedAt - a.usedAt).slice(IDLE_OPEN)
   for (const one of idle) {
     opened.delete(one.id)
     one.close()

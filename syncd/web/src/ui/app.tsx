@@ -5,7 +5,7 @@ import { refusal, signIn, token, tokenIn } from '../net/identity'
 import { list } from '../net/list'
 import { Composer } from './composer'
 import { IconButton } from './controls'
-import { dialog, Dialogs } from './dialogs'
+import { dialog, Dialogs, hasLetters } from './dialogs'
 import { Banners, Header } from './header'
 import { Log, moveFocus } from './log'
 import { announcement, attempt, dismiss, notices } from './notices'
@@ -160,7 +160,7 @@ const shortcut = (event: KeyboardEvent): void => {
     return
   }
   const act = KEYS[event.key]
-  if (!act) return
+  if (!act || !hasLetters.peek()) return
   event.preventDefault()
   void attempt(act)
 }

@@ -3,7 +3,7 @@ import { signal } from '@preact/signals'
 import type { JSX } from 'preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { isReply } from '../core/message'
-import { areSent, attach, isPicture, type Attachment } from '../net/attachments'
+import { areSent, askWhenSent, attach, isPicture, type Attachment } from '../net/attachments'
 import { device } from '../net/identity'
 import { link, type OpenConversation } from '../net/session'
 import { bytes, IconButton } from './controls'
@@ -79,8 +79,11 @@ export const Composer = ({ one }: { one: OpenConversation }): JSX.Element => {
     void attempt(async () => {
       await one.readable()
       const isWhole = areSent(files.map((file) => file.sha256))
-      send(text.trim(), files, { answer: answer && isWhole })
-      if (!isWhole) notify('Sent without asking for an answer: the files reach the daemon first. Ask when it is back.', 'error')
+      const { message, branch } = send(text.trim(), files, { answer: answer && isWhole })
+      if (answer && !isWhole) {
+        askWhenSent({ conversation: one.id, branch, parents: [message], target: target.peek(), digests: files.map((file) => file.sha256) })
+        notify('The answer is asked for as soon as the daemon has the files.')
+      }
       clearTimeout(timer.current)
       writer.setDraft(device.peek(), '')
       setText('')

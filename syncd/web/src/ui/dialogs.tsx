@@ -4,6 +4,8 @@ import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
 import { MAIN } from '../core/message'
 import { device, person, signOut, token } from '../net/identity'
+import { forgetAll, kept } from '../net/kept'
+import { waiting } from '../net/session'
 import { ADAPTERS, offered } from '../net/list'
 import { Dialog } from './controls'
 import { attempt, notify } from './notices'
@@ -13,6 +15,9 @@ import { theme, type Theme } from './theme'
 
 export type DialogName = 'help' | 'settings' | 'model' | 'merge' | 'branch'
 export const dialog = signal<DialogName | null>(null)
+
+/** Whether single letters do things; who speaks to a computer turns that off. */
+export const hasLetters = kept('letters', true)
 
 const close = (): void => { dialog.value = null }
 
@@ -43,7 +48,7 @@ const Help = (): JSX.Element => (
         </section>
       ))}
     </div>
-    <p class="note">Single letters work while no text field has the focus.</p>
+    <p class="note">Single letters work while no text field has the focus; the settings turn them off.</p>
   </Dialog>
 )
 
@@ -59,8 +64,10 @@ const Settings = (): JSX.Element => (
         <label key={value}><input type="radio" name="theme" checked={theme.value === value} onChange={() => { theme.value = value }} />{label}</label>
       ))}</div>
     </fieldset>
-    <p class="note">This device is <code>{device.value}</code>.</p>
+    <label class="field is-line"><input type="checkbox" checked={hasLetters.value} onChange={() => { hasLetters.value = !hasLetters.value }} />Single letters are shortcuts</label>
+    <p class="note">This device is <code>{device.value}</code>. {waiting.value > 0 && <strong>{waiting.value} {waiting.value === 1 ? 'change has' : 'changes have'} not reached the daemon: forgetting loses {waiting.value === 1 ? 'it' : 'them'}.</strong>}</p>
     <div class="buttons">
+      <button type="button" class="is-dangerous" onClick={() => void attempt(forgetAll)}>Forget all in this browser</button>
       <button type="button" onClick={() => { signOut(); close() }} disabled={!token.value}>Sign out</button>
       <button type="button" class="is-primary" onClick={close}>Done</button>
     </div>

@@ -6,6 +6,7 @@ import { device } from '../net/identity'
 import type { OpenConversation } from '../net/session'
 import { Body, copy } from './body'
 import { Dialog, IconButton, Menu, Time } from './controls'
+import { hasLetters } from './dialogs'
 import { attempt } from './notices'
 import { go } from './route'
 import { askAgain, edit, forkAt, show } from './state'
@@ -164,7 +165,7 @@ const actByKey = (event: KeyboardEvent, one: OpenConversation, message: Message,
     ArrowRight: versions[at + 1] && (() => show(versions[at + 1]!.id))
   }
   const act = acts[event.key]
-  if (!act) return
+  if (!act || (event.key.length === 1 && !hasLetters.peek())) return
   event.preventDefault()
   event.stopPropagation()
   void attempt(act)

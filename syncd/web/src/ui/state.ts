@@ -12,8 +12,13 @@ export const current = signal<OpenConversation | null>(null)
 effect(() => {
   const id = conversationId.value
   const before = current.peek()
-  if (before && before.id !== id) before.disappear()
-  current.value = id ? untracked(() => open(id)) : null
+  if (before && before.id !== id) {
+    before.disappear()
+    before.isShown = false
+  }
+  const next = id ? untracked(() => open(id)) : null
+  if (next) next.isShown = true
+  current.value = next
 })
 
 export const isTyping = signal(false)
@@ -141,18 +146,18 @@ const writingPlace = (): { branch: string; parents: readonly string[] } => {
 
 const TITLE_LENGTH = 60
 
-export const send = (text: string, parts: readonly { type: string; [key: string]: unknown }[], { answer = true } = {}): void => {
+export const send = (text: string, parts: readonly { type: string; [key: string]: unknown }[], { answer = true } = {}): { message: string; branch: string } => {
   const one = here()
   const { conversation, writer } = one
   const place = writingPlace()
-  writer.together(() => {
+  const written = writer.together(() => {
     if (!conversation.meta.peek().title && text.trim()) writer.rename(titleFrom(text))
     const message = { ...(text ? { text } : {}), parts, ...place }
-    if (answer) writer.ask(message, target.peek())
-    else writer.append(message)
+    return answer ? writer.ask(message, target.peek()).message : writer.append(message)
   })
   if (place.branch !== branch.peek() || route.peek().at) go({ branch: place.branch, at: null })
   touch(one.id)
+  return { message: written, branch: place.branch }
 }
 
 const titleFrom = (text: string): string => {
