@@ -54,7 +54,9 @@ const Help = (): JSX.Element => (
 
 const THEMES: readonly [Theme, string][] = [['auto', 'As the system'], ['light', 'Light'], ['dark', 'Dark']]
 
-const Settings = (): JSX.Element => (
+const Settings = (): JSX.Element => {
+  const [isSure, setSure] = useState(false)
+  return (
   <Dialog title="Settings" onClose={close}>
     <label class="field"><span>Your name</span>
       <input value={person.value} maxLength={100} placeholder="Shown to others who are here" onInput={(event) => { person.value = event.currentTarget.value }} />
@@ -67,12 +69,13 @@ const Settings = (): JSX.Element => (
     <label class="field is-line"><input type="checkbox" checked={hasLetters.value} onChange={() => { hasLetters.value = !hasLetters.value }} />Single letters are shortcuts</label>
     <p class="note">This device is <code>{device.value}</code>. {waiting.value > 0 && <strong>{waiting.value} {waiting.value === 1 ? 'change has' : 'changes have'} not reached the daemon: forgetting loses {waiting.value === 1 ? 'it' : 'them'}.</strong>}</p>
     <div class="buttons">
-      <button type="button" class="is-dangerous" onClick={() => void attempt(forgetAll)}>Forget all in this browser</button>
+      <button type="button" class="is-dangerous" onClick={() => { if (isSure) void attempt(forgetAll); else setSure(true) }}>{isSure ? 'Really forget all' : 'Forget all in this browser'}</button>
       <button type="button" onClick={() => { signOut(); close() }} disabled={!token.value}>Sign out</button>
       <button type="button" class="is-primary" onClick={close}>Done</button>
     </div>
   </Dialog>
-)
+  )
+}
 
 const ModelPicker = (): JSX.Element => {
   const now = target.value
