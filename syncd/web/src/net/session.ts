@@ -171,7 +171,11 @@ export class OpenConversation {
   private told(payload: string): void {
     try {
       const { status, reason } = JSON.parse(payload) as { status?: string; reason?: string }
-      if (status === 'evicted' || status === 'deleted') this.isDeleted.value = true
+      if (status === 'evicted' || status === 'deleted') {
+        this.isDeleted.value = true
+        // Nobody takes it any more.
+        setWaiting(this.id, 0)
+      }
       if (status === 'permission_denied') this.mayWrite.value = false
       if (reason) this.refused.value = reason
     } catch { /* of another program */ }

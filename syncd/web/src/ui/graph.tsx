@@ -137,7 +137,7 @@ export const GraphView = ({ one }: { one: OpenConversation }): JSX.Element => {
             {seen.map((node) => {
               const message = conversation.message(node.id).value
               if (!message) return null
-              const text = message.role === MERGE ? 'merge' : textOf(message).slice(0, 120) || message.parts[0]?.type || message.status
+              const text = message.role === MERGE ? 'merge' : textOf(message).slice(0, 120) || message.parts[0]?.type.replaceAll('_', ' ') || message.status
               return (
                 <li key={node.id} style={{ top: `${node.row * ROW}px`, left: `${width}px` }}>
                   <button

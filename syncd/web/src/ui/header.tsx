@@ -84,7 +84,7 @@ const BranchPicker = ({ one }: { one: OpenConversation }): JSX.Element | null =>
 const People = ({ one }: { one: OpenConversation }): JSX.Element | null => {
   const others = one.others.value
   if (!others.length) return null
-  const names = others.map((other) => other.name || other.device || 'Somebody')
+  const names = others.map((other) => other.name || 'Another device')
   return (
     <ul class="people" aria-label="Also here">
       {others.slice(0, 4).map((other, place) => (
@@ -106,7 +106,7 @@ export const Banners = ({ one }: { one: OpenConversation }): JSX.Element => {
   return (
     <div class="banners">
       {one.isDeleted.value && <p class="banner is-bad" role="alert">This conversation was deleted. What is shown is what this browser still has.</p>}
-      {one.refused.value && !refusal.value && <p class="banner is-bad" role="alert">The daemon refused: {sentence(one.refused.value)} <button type="button" class="quiet" onClick={() => { one.refused.value = null }}>Hide</button></p>}
+      {one.refused.value && !refusal.value && !one.isDeleted.value && <p class="banner is-bad" role="alert">The daemon refused: {sentence(one.refused.value)} <button type="button" class="quiet" onClick={() => { one.refused.value = null }}>Hide</button></p>}
       {isPast && <p class="banner">This is how it stood at an earlier message. What you write forks from here. <button type="button" class="quiet" onClick={() => go({ at: null })}>Back to the latest</button></p>}
       {isDiverged && <p class="banner">{heads.length} devices wrote apart from each other. The next message joins what they wrote.</p>}
       {waiting > 0 && <p class="banner">{waiting} {waiting === 1 ? 'message waits' : 'messages wait'} for what {waiting === 1 ? 'it stands' : 'they stand'} on.</p>}

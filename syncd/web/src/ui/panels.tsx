@@ -5,7 +5,7 @@ import type { Raw } from '../core/fields'
 import type { Message } from '../core/message'
 import { api, type Explanation } from '../net/api'
 import { link, type OpenConversation } from '../net/session'
-import { Code, copy, pretty } from './body'
+import { Code, pretty } from './body'
 import { bytes, IconButton, Time } from './controls'
 import { GraphView } from './graph'
 import { whoOf } from './message'
@@ -113,7 +113,7 @@ const Explain = ({ one }: { one: OpenConversation }): JSX.Element => {
       <h3>Reused</h3>
       {Object.keys(shown.reused).length ? <Facts facts={Object.fromEntries(Object.entries(shown.reused).map(([name, value]) => [name.replaceAll('_', ' '), typeof value === 'object' ? JSON.stringify(value) : value]))} /> : <p class="note">No state of the provider’s is used again.</p>}
       {shown.hidden.length > 0 && <><h3>Hidden fields that go with it</h3><ul class="notes">{shown.hidden.map((field, place) => <li key={place}>{field.kind} <span class="note">{field.space}</span> <MessageLink id={field.message} /></li>)}</ul></>}
-      <h3>Request <button type="button" class="quiet" onClick={() => copy(pretty(shown.request.body))}>Copy</button></h3>
+      <h3>Request</h3>
       <Code text={`${shown.request.method} ${shown.request.path}\n\n${pretty(shown.request.body)}`} language="json" />
       <Facts facts={{ 'digest of the request': shown.request.digest, 'digest of the log': shown.log }} />
     </>

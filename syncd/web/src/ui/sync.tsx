@@ -12,7 +12,7 @@ export const standing = computed<Standing>(() => {
   if (link.value !== 'online') return link.value
   const one = current.value
   // In sync only if the provider says that nothing of ours is missing on the daemon's disk.
-  return (!one || one.isInSync.value) && !waiting.value ? 'in-sync' : 'syncing'
+  return (!one || one.isInSync.value || one.isDeleted.value) && !waiting.value ? 'in-sync' : 'syncing'
 })
 
 const WORDS: Readonly<Record<Standing, string>> = {
