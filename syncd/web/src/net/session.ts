@@ -9,7 +9,7 @@ import { IndexeddbPersistence } from 'y-indexeddb'
 import * as Y from 'yjs'
 import { Conversation } from '../core/conversation'
 import { isOver } from '../core/run'
-import { Writer } from '../core/writing'
+import { CantWrite, Writer } from '../core/writing'
 import { api } from './api'
 import { author, device, person, refusal, token } from './identity'
 import { kept } from './kept'
@@ -114,7 +114,10 @@ export class OpenConversation {
     const doc = new Y.Doc()
     this.tabs = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel(scoped(`doc:${id}`))
     this.conversation = new Conversation(id, doc)
-    this.writer = new Writer(this.conversation, author, (weight) => setWaiting(id, (outbox.peek()[id] ?? 0) + weight))
+    this.writer = new Writer(this.conversation, author, (weight) => {
+      if (!this.mayWrite.peek()) throw new CantWrite('This token may only read this conversation.')
+      setWaiting(id, (outbox.peek()[id] ?? 0) + weight)
+    })
     this.kept = new IndexeddbPersistence(scoped(`doc:${id}`), doc)
     this.provider = new HocuspocusProvider({
       websocketProvider: socket, name: id, document: doc,

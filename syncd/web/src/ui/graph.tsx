@@ -1,8 +1,9 @@
 // The graph as a picture: a row a message, a lane a branch, as in git's logs. What is seen is drawn.
 import { signal } from '@preact/signals'
 import type { JSX } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
-import { byOrder, MERGE, textOf } from '../core/message'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { layOut } from '../core/layout'
+import { MERGE, textOf } from '../core/message'
 import type { OpenConversation } from '../net/session'
 import { whoOf } from './message'
 import { attempt } from './notices'
@@ -12,75 +13,13 @@ import { branch, reveal, view } from './state'
 const ROW = 34
 const LANE = 18
 const LEFT = 16
-const COLOURS = 6
-
-interface Strand { from: number; until: number; lane: number }
-interface Placed { id: string; row: number; lane: number; colour: number }
-
-/** A row for each message, parents above what stands on them; a lane for each strand, used again once it has ended. */
-export const layOut = (one: Pick<OpenConversation, 'conversation'>): { nodes: Placed[]; lanes: number } => {
-  const { graph } = one.conversation
-  const names = one.conversation.branches
-  const colours = new Map(names.map((name, place) => [name, place % COLOURS]))
-  const order = topological(graph)
-  const rowOf = new Map(order.map((id, row) => [id, row]))
-  const strands: Strand[] = []
-  const strandOf = new Map<string, Strand>()
-  order.forEach((id, row) => {
-    const { parents } = graph.get(id)
-    const first = parents[0]
-    const above = first !== undefined && heirOf(graph, first) === id ? strandOf.get(first)! : undefined
-    const strand = above ?? { from: first === undefined ? row : rowOf.get(first)! + 1, until: row, lane: 0 }
-    if (!above) strands.push(strand)
-    strand.until = row
-    strandOf.set(id, strand)
-    // A lane is in the way as far down as the line that leaves it.
-    for (const parent of parents) strandOf.get(parent)!.until = Math.max(strandOf.get(parent)!.until, strandOf.get(parent) === strand ? 0 : parents.length > 1 ? row : 0)
-  })
-  const ends: number[] = []
-  for (const strand of strands.sort((a, b) => a.from - b.from)) {
-    const free = ends.findIndex((end) => end < strand.from)
-    strand.lane = free < 0 ? ends.push(0) - 1 : free
-    ends[strand.lane] = strand.until
-  }
-  const nodes = order.map((id, row) => ({ id, row, lane: strandOf.get(id)!.lane, colour: colours.get(graph.get(id).branch) ?? 0 }))
-  return { nodes, lanes: ends.length }
-}
-
-/** Who goes straight on under a message: on its own branch what was continued, else what came last. */
-const heirOf = (graph: OpenConversation['conversation']['graph'], id: string): string | undefined => {
-  const { branch } = graph.get(id)
-  const own = graph.children(id).filter((child) => graph.get(child).branch === branch && graph.get(child).parents[0] === id)
-  return own.find((child) => graph.isContinued(child)) ?? own.at(-1)
-}
-
-/** By time, but never before a parent: clocks of two devices differ. */
-const topological = (graph: OpenConversation['conversation']['graph']): string[] => {
-  const all = [...graph.placed.values()].sort(byOrder)
-  const done = new Set<string>()
-  const order: string[] = []
-  for (const node of all) {
-    const stack = [node.id]
-    while (stack.length) {
-      const id = stack.at(-1)!
-      if (done.has(id)) { stack.pop(); continue }
-      const missing = graph.get(id).parents.filter((parent) => !done.has(parent))
-      if (missing.length) { stack.push(...missing); continue }
-      stack.pop()
-      done.add(id)
-      order.push(id)
-    }
-  }
-  return order
-}
 
 const focusedRow = signal(-1)
 
 export const GraphView = ({ one }: { one: OpenConversation }): JSX.Element => {
   const { conversation } = one
-  conversation.structure.value
-  const { nodes, lanes } = layOut(one)
-  const byId = new Map(nodes.map((node) => [node.id, node]))
+  const structure = conversation.structure.value
+  const { nodes, lanes, edges } = useMemo(() => layOut(conversation.graph, conversation.branches), [conversation, structure])
   const inLog = new Set(view.value.log)
   const tips = new Map(conversation.branches.flatMap((name) => conversation.heads(name).map((head) => [head, name] as const)))
   const frame = useRef<HTMLDivElement>(null)
@@ -93,7 +32,7 @@ export const GraphView = ({ one }: { one: OpenConversation }): JSX.Element => {
     const box = frame.current
     if (!box) return
     const message = route.peek().message
-    const at = message ? byId.get(message)?.row : undefined
+    const at = message ? nodes.find((node) => node.id === message)?.row : undefined
     box.scrollTop = at !== undefined ? at * ROW - box.clientHeight / 2 : box.scrollHeight
     measure()
     const watcher = new ResizeObserver(measure)
@@ -104,11 +43,8 @@ export const GraphView = ({ one }: { one: OpenConversation }): JSX.Element => {
   const x = (lane: number): number => LEFT + lane * LANE
   const y = (row: number): number => row * ROW + ROW / 2
   const seen = nodes.slice(range.from, range.to)
-  // An edge is drawn if either end is in sight.
-  const edges = nodes.flatMap((node) => conversation.graph.get(node.id).parents.flatMap((parent) => {
-    const above = byId.get(parent)
-    return above && node.row >= range.from && above.row < range.to ? [{ node, above }] : []
-  }))
+  // An edge is drawn if any of it is in sight.
+  const crossing = edges.filter(({ node, above }) => node.row >= range.from && above.row < range.to)
   const tabStop = nodes.some((node) => node.row === focusedRow.value) ? focusedRow.value : nodes.at(-1)?.row
   const move = (to: number): void => {
     const row = Math.max(0, Math.min(nodes.length - 1, to))
@@ -125,7 +61,7 @@ export const GraphView = ({ one }: { one: OpenConversation }): JSX.Element => {
       <div class="graph" ref={frame} onScroll={measure}>
         <div class="graph-canvas" style={{ height: `${nodes.length * ROW}px` }}>
           <svg width={width} height={nodes.length * ROW} role="img" aria-label={`Graph of ${nodes.length} messages`}>
-            {edges.map(({ node, above }) => <path key={`${above.id}-${node.id}`} class={`edge lane-${node.lane >= above.lane ? node.colour : above.colour} ${inLog.has(node.id) && inLog.has(above.id) ? 'is-shown' : ''}`} d={curve(x(above.lane), y(above.row), x(node.lane), y(node.row))} />)}
+            {crossing.map(({ node, above, isMerged }) => <path key={`${above.id}-${node.id}`} class={`edge lane-${node.lane >= above.lane ? node.colour : above.colour} ${inLog.has(node.id) && inLog.has(above.id) ? 'is-shown' : ''}`} d={curve(x(above.lane), y(above.row), x(node.lane), y(node.row), isMerged)} />)}
             {seen.map((node) => {
               const message = conversation.peek(node.id)
               return message?.role === MERGE
@@ -162,11 +98,11 @@ export const GraphView = ({ one }: { one: OpenConversation }): JSX.Element => {
   )
 }
 
-const curve = (x1: number, y1: number, x2: number, y2: number): string => {
+const curve = (x1: number, y1: number, x2: number, y2: number, isMerged: boolean): string => {
   if (x1 === x2) return `M${x1} ${y1}V${y2}`
   // A lane is left, or reached, within one row; the rest of the way is straight.
   const bend = Math.min(ROW, y2 - y1)
-  return x2 > x1
-    ? `M${x1} ${y1}C${x1} ${y1 + bend} ${x2} ${y1} ${x2} ${y1 + bend}V${y2}`
-    : `M${x1} ${y1}V${y2 - bend}C${x1} ${y2} ${x2} ${y2 - bend} ${x2} ${y2}`
+  return isMerged
+    ? `M${x1} ${y1}V${y2 - bend}C${x1} ${y2} ${x2} ${y2 - bend} ${x2} ${y2}`
+    : `M${x1} ${y1}C${x1} ${y1 + bend} ${x2} ${y1} ${x2} ${y1 + bend}V${y2}`
 }
