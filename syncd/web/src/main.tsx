@@ -16,5 +16,3 @@ render(<App />, document.getElementById('app')!)
 if ('serviceWorker' in navigator && import.meta.env.PROD) {
   addEventListener('load', () => void navigator.serviceWorker.register(new URL('sw.js', base)).catch(() => {}))
 }
-// Ask that what waits here is not thrown away when the disk is full.
-void navigator.storage?.persist?.().catch(() => {})

@@ -237,7 +237,7 @@ export class Writer {
 
   cancel(run: Run): void {
     const entry = this.conversation.doc.getMap('runs').get(run.id)
-    if (!isOver(run) && entry instanceof Y.Map) this.write(() => entry.set('cancel', true))
+    if (!isOver(run) && !run.cancel && entry instanceof Y.Map) this.write(() => entry.set('cancel', true))
   }
 
   /** Say whether a call of a tool may be made; `key` is MESSAGE:PART. */

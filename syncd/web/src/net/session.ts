@@ -28,9 +28,17 @@ export const waiting = computed(() => Object.values(outbox.value).reduce((sum, c
 export const shownCount = (count: number): number => (count > 0 ? Math.max(1, Math.floor(count)) : 0)
 export const link: Signal<Link> = signal('connecting')
 
+let isSafe = false
+/** Ask that what waits here is not thrown away when the disk is full; some browsers ask the person. */
+const keepSafe = (): void => {
+  if (!isSafe) void navigator.storage?.persist?.().catch(() => {})
+  isSafe = true
+}
+
 const setWaiting = (id: string, count: number): void => {
   const { [id]: _, ...others } = outbox.peek()
   outbox.value = count ? { ...others, [id]: count } : others
+  if (count && link.peek() !== 'online') keepSafe()
 }
 
 /** Whether nothing has failed since a person, or the browser, gave reason to try. */

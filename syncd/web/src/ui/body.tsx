@@ -56,6 +56,8 @@ export const Prose = ({ text, isGrowing = false }: { text: string; isGrowing?: b
 const Html = ({ html }: { html: string }): JSX.Element => useMemo(() => <div class="block" dangerouslySetInnerHTML={{ __html: html }} />, [html])
 
 export const copy = (text: string): void => void attempt(async () => {
+  // Browsers have none on a page that came unencrypted from another machine.
+  if (!navigator.clipboard) throw new Error('This browser lets a page copy on localhost and over TLS only: select the text, and copy it by hand.')
   await navigator.clipboard.writeText(text)
   notify('Copied.')
 })

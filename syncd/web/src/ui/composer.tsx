@@ -128,7 +128,7 @@ export const Composer = ({ one }: { one: OpenConversation }): JSX.Element => {
         onKeyDown={(event) => {
           if (event.isComposing) return
           if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); submit(!(event.ctrlKey || event.metaKey)) }
-          if (event.key === 'Escape') { if (isRunning) void attempt(stop); else event.currentTarget.blur() }
+          if (event.key === 'Escape') { event.preventDefault(); if (isRunning) void attempt(stop); else event.currentTarget.blur() }
           if (event.key === 'ArrowUp' && !text) editLast(event)
         }}
       />

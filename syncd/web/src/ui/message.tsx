@@ -46,7 +46,7 @@ export const MessageView = ({ one, id, place, count, isFocusable }: Props): JSX.
             <Status message={message} />
           </header>}
           {isRedacted ? <p class="redacted">This message was redacted.</p>
-            : isEdited ? <Editor message={message} onDone={() => setEdited(false)} />
+            : isEdited ? <Editor message={message} onDone={() => { setEdited(false); document.getElementById(`message-${id}`)?.focus() }} />
               : <div class="body"><Body message={message} conversation={one.id} /></div>}
           {!isEdited && <Actions one={one} message={message} onEdit={() => setEdited(true)} />}
         </>
