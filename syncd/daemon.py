@@ -33,6 +33,7 @@ from syncd.models import LocalModel, Models, offered
 from syncd.peers import PeerAddress, Peering
 from syncd.server import Server, load_tls
 from syncd.signals import told_to_end
+from syncd.webclient import BUILT
 
 logger = logging.getLogger("syncd")
 
@@ -62,6 +63,7 @@ class Settings:
     tls: tuple[Path, Path] | None = None
     local: LocalModel = field(default_factory=LocalModel)
     peers: tuple[PeerAddress, ...] = ()
+    has_web: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ async def serve(
             origins=settings.origins,
             answering=Models(adapters),
             peers=peering.peers,
+            web=BUILT if settings.has_web else None,
         )
         server = Server(app, hub.limits, tls)
         async with (
