@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 from syncd.cli.common import (
     CONTEXT_TOKENS,
@@ -189,7 +190,7 @@ def _peer(url: str, token: str) -> PeerAddress:
 def _print_ready(ready: Ready, db: Path, *, has_web: bool) -> None:
     # On standard output, which no log is: lines of the log go to standard error, and hold no token.
     where = web_link(ready.url, ready.token) if has_web else f"{ready.url}/?token={ready.token}"
-    console.print(f"[bold]crdt-conv[/] serves {db}")
+    console.print(f"[bold]crdt-conv[/] serves {escape(str(db))}", soft_wrap=True)
     console.print(f"  {where}", markup=False, soft_wrap=True)
     console.print(f"  answers with {ready.model.name}" if ready.model else f"  {ready.notice}", markup=False)
     console.print(
