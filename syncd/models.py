@@ -118,6 +118,11 @@ class Models:
         """What answers a run that leaves it open."""
         return next((Target(name) for name in self._adapters), None)
 
+    @property
+    def offered(self) -> Sequence[Target]:
+        """What runs may ask for."""
+        return [Target(name, adapter.model or None) for name, adapter in self._adapters.items()]
+
     def explain(self, conversation: Conversation, target: Target, branch: str) -> Mapping[str, Any]:
         """
         Return what would be sent, and why.
