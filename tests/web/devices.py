@@ -11,12 +11,14 @@ import re
 import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
+
+from playwright.sync_api import expect
 
 from tests.e2e.programs import TOKEN
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 CHROMIUM = shutil.which("chromium")
 WAIT_MS = 20_000
@@ -94,6 +96,55 @@ class Device:
     def go(self, at: str) -> None:
         """Look at something else."""
         self.page.goto(f"{self.url}/#{at}")
+
+    @property
+    def conversation(self) -> str:
+        """The id of the conversation that is looked at."""
+        return unquote(urlsplit(self.page.url).fragment.removeprefix("/").partition("?")[0])
+
+    def button(self, name: str | re.Pattern[str], within: Locator | None = None) -> Locator:
+        """Return a button by what it is called."""
+        return (within or self.page).get_by_role("button", name=name, exact=isinstance(name, str))
+
+    def begin(self) -> str:
+        """Begin a conversation; returns its id."""
+        before = self.page.url
+        self.button("New conversation").first.click()
+        self.page.wait_for_url(lambda url: url != before)
+        return self.conversation
+
+    @property
+    def field(self) -> Locator:
+        """Where messages are written."""
+        return self.page.get_by_role("textbox", name="Message", exact=True)
+
+    def say(self, text: str, *, ask: bool = True) -> None:
+        """Write a message and send it, asking for an answer or not."""
+        self.field.fill(text)
+        self.field.press("Enter" if ask else "Control+Enter")
+
+    @property
+    def messages(self) -> Locator:
+        """The messages that are in the page."""
+        return self.page.get_by_role("article")
+
+    @property
+    def answers(self) -> Locator:
+        """The answers among them."""
+        return self.page.get_by_role("article", name=re.compile("^Answer from"))
+
+    def shows(self, *texts: str) -> None:
+        """Wait until the messages are these, in this order, and no others."""
+        expect(self.messages.locator(".body")).to_have_text(list(texts), timeout=WAIT_MS)
+
+    def stands(self, how: str) -> None:
+        """Wait until the page says how it stands with the daemon: ``In sync``, ``Offline · 1 waiting``."""
+        expect(self.page.get_by_role("button", name=f"Sync: {how}").first).to_be_visible(timeout=WAIT_MS)
+
+    def choose(self, menu: str, item: str, within: Locator | None = None) -> None:
+        """Choose from a menu."""
+        self.button(menu, within).click()
+        self.page.get_by_role("menuitem", name=item).click()
 
     def offline(self, *, cut: bool) -> None:
         """Cut it off from the network, or not any more."""
