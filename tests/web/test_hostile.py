@@ -92,12 +92,13 @@ def hostile(made: Conversation) -> None:
 
 FOUND = """() => ({
   elements: [...document.querySelectorAll('article *')]
-    .filter((element) => element.matches('script, iframe, object, style, form, base, meta, link, video, .prose img'))
+    .filter((one) => one.matches('script, iframe, object, style, form, base, meta, link, video, .prose img'))
     .map((element) => element.outerHTML),
   handlers: [...document.querySelectorAll('body *')].flatMap(({ attributes }) =>
     [...attributes].filter(({ name }) => name.startsWith('on')).map(({ value }) => value)),
   links: [...document.querySelectorAll('article a')].filter((link) => link.hasAttribute('href'))
-    .filter(({ href, target, rel }) => !/^(https?|mailto):/.test(href) || target !== '_blank' || !/noopener/.test(rel))
+    .filter(({ href, target, rel }) =>
+      !/^(https?|mailto):/.test(href) || target !== '_blank' || !/noopener/.test(rel))
     .map((link) => link.outerHTML),
   moved: document.baseURI !== location.href,
 })"""

@@ -24,7 +24,7 @@ def test_a_call_waits_for_a_person(server: Daemon, device: Open, answer: str) ->
         assert posting.sent == []
         phone.button(answer).click()
         for one in (laptop, phone):
-            expect(one.page.get_by_text("That was that.")).to_be_visible()
+            expect(one.messages.get_by_text("That was that.")).to_be_visible()
             expect(one.page.get_by_role("region", name="Approve send_postcard?")).to_have_count(0)
             one.stands("In sync")
     assert posting.sent == (["Rome"] if answer == "Approve" else [])
