@@ -1,4 +1,4 @@
-"""The main views as the README shows them; each is looked at here, and kept where ``CONV_PICTURES`` is set."""
+"""The main views as the README shows them; looked at each time, kept where ``CONV_PICTURES`` is set."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ RAIN = """Then swap day 3 for museums:
 def trip(made: Conversation) -> None:
     """Write what two people planned on two devices, with a fork and a merge."""
     ann, ben = (Author("human", device, name) for device, name in (("laptop", "Ann"), ("phone", "Ben")))
-    model = Author("model", "daemon", "SmolLM2")
+    model = Author("model", "daemon", "example-model")
     made.append("user", "We have three days in Lisbon in May. What should we see?", author=ann)
-    plan = made.append("assistant", PLAN, author=model, model="SmolLM2-1.7B-Instruct")
+    plan = made.append("assistant", PLAN, author=model, model="example-model")
     made.fork("rain", plan.id)
     made.append("user", "And if it rains?", branch="rain", author=ben)
-    made.append("assistant", RAIN, branch="rain", author=model, model="SmolLM2-1.7B-Instruct")
+    made.append("assistant", RAIN, branch="rain", author=model, model="example-model")
     made.append("user", "Where do we eat with two children?", author=ann)
     made.append(
         "assistant",
         "At the *Time Out Market*: everybody chooses, and there is room to run.",
         author=model,
-        model="SmolLM2-1.7B-Instruct",
+        model="example-model",
     )
     made.merge("rain")
     made.append("user", "Put both into one list, please.", author=ben)
@@ -57,7 +57,7 @@ def trip(made: Conversation) -> None:
         "assistant",
         "**Dry:** Alfama, tram 28, Cascais. **Wet:** tiles, the Gulbenkian, fado. **Always:** the market.",
         author=model,
-        model="SmolLM2-1.7B-Instruct",
+        model="example-model",
     )
     made.fork("longer", made.log().messages[1].id)
     made.append("user", "What with a week?", branch="longer", author=ann)
