@@ -89,6 +89,7 @@ class Device:
     def sign_in(self, token: str = TOKEN, at: str = "") -> Device:
         """Open the link that the daemon prints; ``at`` is what to look at, ``/ID?panel=graph``."""
         self.page.goto(f"{self.url}/#token={quote(token, safe='')}")
+        self.page.wait_for_url(lambda url: "token=" not in url)
         if at:
             self.go(at)
         return self

@@ -37,6 +37,7 @@ def test_a_day_s_work_without_a_mouse(server: Daemon, device: Open) -> None:
     expect(one.page.get_by_role("combobox", name="Branch")).to_have_value(re.compile("^(?!main$)"))
     one.shows("Where shall we go?")
     keys.press("m")
+    expect(one.field).to_be_focused()
     keys.type("If it hails?")
     keys.press("Control+Enter")
     one.shows("Where shall we go?", "If it hails?")
