@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from pathlib import Path
 
 import httpx
@@ -37,7 +38,7 @@ def test_a_picture_and_a_file_reach_the_other_device(server: Daemon, device: Ope
     expect(picture).to_be_visible()
     assert picture.evaluate("async (image) => { await image.decode(); return image.naturalWidth }") == 1
     with phone.page.expect_download() as saved:
-        phone.button("Save notes.txt").click()
+        phone.button(re.compile("^Save notes.txt")).click()
     assert saved.value.suggested_filename == "notes.txt"
     saved.value.save_as(tmp_path / "notes.txt")
     assert (tmp_path / "notes.txt").read_bytes() == b"by the sea"
