@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium")
 WAIT_MS = 40_000
-"""So long may something take to show on a machine that has other things to do; what is there is seen at once."""
+"""So long may something take to show where the machine is busy; what is there is seen at once."""
 expect.set_options(timeout=WAIT_MS)
 
 # What a browser writes when a network is gone or a daemon says no: no fault of the page.
@@ -141,7 +141,7 @@ class Device:
 
     def stands(self, how: str) -> None:
         """Wait until the page says how it stands with the daemon: ``In sync``, ``Offline · 1 waiting``."""
-        expect(self.page.get_by_role("button", name=f"Sync: {how}").first).to_be_visible(timeout=WAIT_MS)
+        expect(self.page.get_by_role("button", name=f"Sync: {how}").first).to_be_visible()
 
     def choose(self, menu: str, item: str, within: Locator | None = None) -> None:
         """Choose from a menu."""
