@@ -87,7 +87,33 @@ def test_a_daemon_that_is_killed_comes_back(tmp_path: Path, device: Open) -> Non
         one.shows("Before.", "Meanwhile.")
     with daemon(tmp_path / "chats.db", "--no-executor", port=first.port) as second:
         assert texts(second.url, conversation) == ["Before."]
+        # Somewhere else, in a page that was loaded anew: what waits is sent all the same.
+        one.go("/")
         one.page.reload()
         one.stands("In sync")
-        one.shows("Before.", "Meanwhile.")
         assert texts(second.url, conversation) == ["Before.", "Meanwhile."]
+        one.go(f"/{conversation}")
+        one.shows("Before.", "Meanwhile.")
+
+
+def test_the_page_opens_with_no_network_at_all(server: Daemon, device: Open) -> None:
+    """After one visit: it shows what is stored, takes what is written, and hands it over later."""
+    conversation = written(server.url, "Tunnel", begun)
+    # By a cable: what a browser is told to take for a lost network does not reach its service workers.
+    with Cable(server.port) as cable:
+        one = device(cable.url).sign_in(at=f"/{conversation}")
+        one.shows("Where shall we go?")
+        one.stands("In sync")
+        one.page.evaluate("() => navigator.serviceWorker.ready.then(() => {})")
+        cable.cut()
+        one.stands("Offline")
+        one.page.reload()
+        one.shows("Where shall we go?")
+        one.stands("Offline")
+        one.say("Into the tunnel.", ask=False)
+        one.page.reload()
+        one.shows("Where shall we go?", "Into the tunnel.")
+        cable.mend()
+        one.stands("In sync")
+        one.close()
+    assert texts(server.url, conversation) == ["Where shall we go?", "Into the tunnel."]
