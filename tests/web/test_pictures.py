@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,9 @@ def conversation(server: Daemon) -> str:
 
 def keep(one: Device, name: str) -> None:
     """Take a picture, and keep it where that is wanted."""
+    if os.environ.get("CONV_PICTURES"):
+        # Which model answers is known a moment after the page is there.
+        expect(one.button(re.compile("^Model: "))).not_to_have_text("llamacpp")
     one.page.mouse.move(0, 0)
     one.page.evaluate("() => document.activeElement?.blur()")
     picture = one.page.screenshot(animations="disabled", caret="hide")
