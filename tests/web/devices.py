@@ -124,6 +124,7 @@ class Device:
         """Write a message and send it, asking for an answer or not."""
         self.field.fill(text)
         self.field.press("Enter" if ask else "Control+Enter")
+        expect(self.field).to_have_value("")
 
     @property
     def messages(self) -> Locator:
