@@ -11,6 +11,8 @@ DOCS := .venv-docs
 DOCS_STAMP := $(DOCS)/.installed
 NODE := tests/e2e/node
 NODE_STAMP := $(NODE)/node_modules/.installed
+WEB := syncd/web
+WEB_STAMP := $(WEB)/node_modules/.installed
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := set -o pipefail; $(BIN)/pip install --quiet --constraint constraints.txt
@@ -18,7 +20,7 @@ PIP_INSTALL := set -o pipefail; $(BIN)/pip install --quiet --constraint constrai
 QUIETLY := 2>&1 | sed '/^WARNING: Location/d'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test fuzz simulate kills lint format docs bench bench-sync clean
+.PHONY: help install run test web pictures fuzz simulate kills lint format docs bench bench-sync clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +44,15 @@ $(STAMP): pyproject.toml constraints.txt
 run: install ## Run the daemon with the model, and print its URL
 	@$(BIN)/syncd serve $(ARGS)
 
-test: install node ## Run all tests that this machine can run; ARGS= goes to pytest
+test: install node web-node ## Run all tests that this machine can run; ARGS= goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
+
+web: ## Build the web client's files, syncd/web/dist (needs Node)
+	@npm ci --prefix $(WEB) --no-audit --no-fund --silent && touch $(WEB_STAMP)
+	@npm run --prefix $(WEB) build
+
+pictures: install node ## Make the pictures of the web client in docs/pictures anew (needs chromium)
+	@CONV_PICTURES=1 $(BIN)/python -m pytest tests/web/test_pictures.py $(ARGS)
 
 fuzz: install ## Feed changed frames to every decoder for a minute (ARGS="--minutes 10")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
@@ -55,10 +64,11 @@ simulate: install ## Simulate faults of the daemon, its disk and executors, seed
 kills: install node ## Kill the real daemon under load, again and again (ARGS="--count 300")
 	@$(BIN)/python -m bench.sync.kills --server ours $(ARGS)
 
-lint: install ## Check style and types
+lint: install web-node ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@if [ -e $(WEB_STAMP) ]; then npm run --prefix $(WEB) --silent check; fi
 
 format: install ## Mend the style
 	@$(BIN)/ruff check --fix .
@@ -98,5 +108,14 @@ node:
 	  npm ci --prefix $(NODE) --no-audit --no-fund --silent && touch $(NODE_STAMP); \
 	fi
 
+# What the web client is built with, and its types are checked with; a checkout without Node has the built files.
+.PHONY: web-node
+web-node:
+	@if command -v node >/dev/null && command -v npm >/dev/null && [ "$(WEB_STAMP)" -ot $(WEB)/package-lock.json ]; then \
+	  echo "installing what the web client is built with"; \
+	  npm ci --prefix $(WEB) --no-audit --no-fund --silent && touch $(WEB_STAMP); \
+	fi
+
 clean: ## Remove what was set up here
-	rm -rf $(VENV) $(BENCH) $(DOCS) site $(NODE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(DOCS) site $(NODE)/node_modules $(WEB)/node_modules \
+	  .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from crdt_conv import Conversation, Target
@@ -21,6 +21,10 @@ class Answering(Protocol):
 
     def tools(self) -> Mapping[str, Any]:
         """Return what models may call here, and how its servers stand, as JSON."""
+
+    @property
+    def offered(self) -> Sequence[Target]:
+        """What it answers with, the default first; ``model`` is left open where a person has to say which."""
 
     def explain(self, conversation: Conversation, target: Target, branch: str) -> Mapping[str, Any]:
         """

@@ -8,6 +8,7 @@ whoever serves it keeps ``hub.running()`` open meanwhile.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from crdt_conv import CrdtConvError
@@ -30,6 +31,7 @@ from syncd.hub import Hub
 from syncd.metrics import CONTENT_TYPE, exposition
 from syncd.peers import Peer
 from syncd.solo import SoloMember, SoloReader
+from syncd.webclient import BUILT, WebClient
 from syncd.wire import wire_of
 
 
@@ -40,6 +42,7 @@ def create_app(
     origins: Collection[str] = (),
     answering: Answering | None = None,
     peers: Sequence[Peer] = (),
+    web: Path | None = BUILT,
 ) -> Starlette:
     """
     Make the application.
@@ -50,17 +53,19 @@ def create_app(
         origins: Origins of pages that may connect, besides its own; ``*`` for all.
         answering: Its models, where it has any: the default of runs, and what explains requests.
         peers: Other daemons that the hub syncs with, for the metrics.
+        web: The web client's built files, served at ``/``; nothing for none of it.
     """
     app = Starlette(
         middleware=[Middleware(Guard, hosts=hosts, origins=origins)],
         routes=[
-            Route("/", _root),
             Route("/healthz", _healthz),
             Route("/readyz", _readyz),
             Route("/metrics", _metrics),
             *api.routes(),
             WebSocketRoute("/sync/{conversation:path}", _sync),
             WebSocketRoute("/collab", collab.endpoint),
+            # The last: it takes whatever is left.
+            Route("/", _root) if web is None else Mount("/", WebClient(web)),
         ],
         exception_handlers={HTTPException: api.http_exception},
     )

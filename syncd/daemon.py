@@ -35,6 +35,7 @@ from syncd.peers import PeerAddress, Peering
 from syncd.server import Server, load_tls
 from syncd.signals import told_to_end
 from syncd.tools import ServerSettings, Toolset
+from syncd.webclient import BUILT
 
 logger = logging.getLogger("syncd")
 
@@ -65,6 +66,7 @@ class Settings:
     local: LocalModel = field(default_factory=LocalModel)
     peers: tuple[PeerAddress, ...] = ()
     tools: tuple[ServerSettings, ...] = ()
+    has_web: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ async def serve(
             origins=settings.origins,
             answering=Models(adapters, toolset),
             peers=peering.peers,
+            web=BUILT if settings.has_web else None,
         )
         server = Server(app, hub.limits, tls)
         async with (

@@ -124,6 +124,11 @@ class Models:
         """Return what models may call here."""
         return self._toolset.as_json()
 
+    @property
+    def offered(self) -> Sequence[Target]:
+        """What runs may ask for."""
+        return [Target(name, adapter.model or None) for name, adapter in self._adapters.items()]
+
     def explain(self, conversation: Conversation, target: Target, branch: str) -> Mapping[str, Any]:
         """
         Return what would be sent, and why.

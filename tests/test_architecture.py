@@ -55,6 +55,7 @@ HOMES = {
         "syncd/auth/",
         "syncd/collab.py",
         "syncd/server.py",
+        "syncd/webclient.py",
         "syncd/wire.py",
     ),
     "typer": ("syncd/cli/",),

@@ -110,7 +110,7 @@ def parse_range(header: str, size: int) -> range | None:
 async def _read(call: Call, sha256: str) -> bytes | None:
     conversation = call.query("conversation")
     if conversation is not None:
-        graph = call.store.open(conversation).graph
+        graph = call.conversation(conversation).graph
         if not any(sha256 in node.blobs for node in graph):
             return None
     return await anyio.to_thread.run_sync(call.store.get_blob, sha256)

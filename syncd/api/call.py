@@ -59,17 +59,18 @@ class Call:
         """The conversation that the path names."""
         return ConversationId(self.path["conversation"])
 
-    def conversation(self) -> Conversation:
+    def conversation(self, conversation_id: str | None = None) -> Conversation:
         """
-        Return the conversation that the path names.
+        Return the conversation that the path names, or another one.
 
         Raises:
             UnknownConversation: It is not here; ``ConversationDeleted`` where it was.
             StoreError: It can't be read.
         """
         # What a client was told is on disk is read, however far the follower is behind.
-        self.request.app.state.hub.follower.catch_up_with(self.conversation_id)
-        return self.store.open(self.conversation_id)
+        wanted = self.conversation_id if conversation_id is None else conversation_id
+        self.request.app.state.hub.follower.catch_up_with(wanted)
+        return self.store.open(wanted)
 
     async def catch_up(self) -> None:
         """See to it that what clients were told is on disk is listed, and found."""

@@ -102,6 +102,12 @@ async def explain_request(call: Call) -> Response:
     return JsonResponse(dict(shown))
 
 
+async def list_models(call: Call) -> Response:
+    """List what this server answers with."""
+    offered = call.answering.offered if call.answering is not None else ()
+    return JsonResponse({"models": [{"adapter": each.adapter, "model": each.model} for each in offered]})
+
+
 _NAME: Final = {"type": "string", "minLength": 1, "maxLength": 2000}
 EXPLAINED: Final = (
     Parameter(
@@ -115,6 +121,16 @@ EXPLAINED: Final = (
 )
 
 OPERATIONS: Final = (
+    Operation(
+        "listModels",
+        "GET",
+        "/models",
+        "What this server answers with, its default first",
+        list_models,
+        None,
+        {200: Answer("Adapters; `model` is null where a run has to name one.", ref("Models"))},
+        note="Any token.",
+    ),
     Operation(
         "explainRequest",
         "GET",

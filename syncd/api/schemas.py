@@ -267,6 +267,9 @@ COMPONENTS: Final[Mapping[str, Any]] = {
             ),
         }
     ),
+    "Models": _object(
+        {"models": _list(_object({"adapter": TEXT, "model": {"type": ["string", "null"]}}))},
+    ),
     "Branch": _object({"name": TEXT, "title": TEXT, "archived": {"type": "boolean"}, "heads": _list(ID)}),
     "Snippet": {
         **_list(_object({"text": TEXT, "found": {"type": "boolean"}})),

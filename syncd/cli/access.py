@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 import typer
 
@@ -13,7 +15,7 @@ from syncd.auth import Right, keys_file, load_token, revocations_file
 from syncd.auth.keys import read_keys, rotate
 from syncd.auth.revocations import Revocations
 from syncd.auth.tokens import issue
-from syncd.cli.common import DbOption, JsonOption, print_json
+from syncd.cli.common import DbOption, JsonOption, print_json, published_url, web_link
 
 app = typer.Typer()
 
@@ -30,6 +32,13 @@ def token(
     ] = None,
     expires: Annotated[str, typer.Option("--expires", help="For how long: 90s, 15m, 12h, 30d.")] = "30d",
     eddsa: Annotated[bool, typer.Option("--eddsa", help="Where a first key is made: Ed25519.")] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="As an address that signs a browser in, at the daemon that runs.")
+    ] = False,
+    at: Annotated[
+        str,
+        typer.Option("--at", metavar="URL", help="The same, where browsers reach the daemon by another URL."),
+    ] = "",
     json: JsonOption = False,
 ) -> None:
     """
@@ -37,18 +46,33 @@ def token(
 
     Examples:
         syncd token --sub ann --right '*=read' --right 'trip-*=write,run' --expires 7d
+        syncd token --sub phone --link
     """
-    if not subject:
-        if right:
-            raise typer.BadParameter("say whose token it is: --sub", param_hint="--right")
-        _print({"token": load_token(db)}, is_json=json)
-        return
+    if right and not subject:
+        raise typer.BadParameter("say whose token it is: --sub", param_hint="--right")
+    # Before a token is made: without a daemon there would be nobody to show it to.
+    where = _address(at or published_url(db)) if link or at else None
+    given = _issue(db, subject, right, expires, eddsa=eddsa) if subject else load_token(db)
+    _print({"link": web_link(where, given)} if where is not None else {"token": given}, is_json=json)
+
+
+def _address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise typer.BadParameter(f"{url!r} is not like https://chat.example", param_hint="--at")
+    return url
+
+
+def _issue(db: Path, subject: str, right: list[str] | None, expires: str, *, eddsa: bool) -> str:
     rights = dict(map(_right, right or ["*=read,write,run"]))
     file = keys_file(db)
     key = next((key for key in read_keys(file).values() if key.signs), None)
     key = key or rotate(file, "EdDSA" if eddsa else "HS256")
-    made = issue(key, subject, rights, now_s=time.time(), lifetime_s=_seconds(expires))
-    _print({"token": made}, is_json=json)
+    return issue(key, subject, rights, now_s=time.time(), lifetime_s=_seconds(expires))
 
 
 def _print(told: Mapping[str, str], *, is_json: bool) -> None:

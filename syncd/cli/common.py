@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import anyio
 import platformdirs
@@ -27,7 +28,8 @@ from rich.markup import escape
 
 from adapters.errors import AdapterError
 from crdt_conv import CrdtConvError
-from syncd.errors import SyncdError
+from crdt_conv.store.lock import read_owner
+from syncd.errors import StartError, SyncdError
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -106,6 +108,38 @@ def print_json(value: Any) -> None:
     """Print one JSON value for programs: never wrapped, never coloured."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
     sys.stdout.flush()
+
+
+def published_url(db: Path) -> str:
+    """
+    Return where the daemon of a store is.
+
+    Raises:
+        StartError: None serves it.
+    """
+    owner = read_owner(db.resolve())
+    if owner is None or not owner.url:
+        raise StartError(f"no daemon serves {db}: start one with 'syncd serve'")
+    return owner.url
+
+
+def web_link(url: str, token: str) -> str:
+    """
+    Return the address that signs a browser in.
+
+    The token stands in the fragment, which no browser sends: it is in no server's log, and in no ``Referer``.
+
+    Args:
+        url: Where the daemon is; if it listens on all addresses, the link goes to this machine.
+        token: Whoever has the link may do what it allows.
+    """
+    parts = urlsplit(url)
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - it is told apart, not listened on
+    here = everywhere.get(parts.hostname or "")
+    if here is not None:
+        parts = parts._replace(netloc=f"{here}:{parts.port}" if parts.port else here)
+    path = f"{parts.path.rstrip('/')}/"
+    return urlunsplit(parts._replace(path=path, query="", fragment=f"token={quote(token, safe='')}"))
 
 
 def run_async(main: Callable[[], Coroutine[Any, Any, None]], *, is_server: bool = False) -> None:

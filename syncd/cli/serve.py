@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 from syncd.cli.common import (
     CONTEXT_TOKENS,
@@ -17,6 +18,7 @@ from syncd.cli.common import (
     default_name,
     print_json,
     run_async,
+    web_link,
 )
 from syncd.cli.limits import limits_help, read_limits
 from syncd.cli.toolset import NoToolsOption, ToolsOption, chosen_servers
@@ -74,6 +76,9 @@ def serve(
     no_executor: Annotated[
         bool,
         typer.Option("--no-executor", envvar="CONV_NO_EXECUTOR", help="Carry updates only; answer no runs."),
+    ] = False,
+    no_web: Annotated[
+        bool, typer.Option("--no-web", envvar="CONV_NO_WEB", help="Serve no web client at /.")
     ] = False,
     peer: Annotated[
         list[str] | None,
@@ -161,15 +166,16 @@ def serve(
         tls=(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None,
         peers=tuple(_peer(url, peer_token) for url in peer or ()),
         tools=() if no_executor else chosen_servers(called, tools, is_off=no_tools),
+        has_web=not no_web,
     )
 
     def announce(ready: Ready) -> None:
         if json:
-            print_json(
-                {"url": ready.url, "token": ready.token, "model": str(ready.model) if ready.model else None}
-            )
+            used = str(ready.model) if ready.model else None
+            web = None if no_web else web_link(ready.url, ready.token)
+            print_json({"url": ready.url, "token": ready.token, "model": used, "web": web})
         else:
-            _print_ready(ready, db)
+            _print_ready(ready, db, has_web=not no_web)
 
     redactor = start_logging(log_format, log_level)
 
@@ -186,9 +192,11 @@ def _peer(url: str, token: str) -> PeerAddress:
         raise typer.BadParameter(str(error), param_hint="--peer") from error
 
 
-def _print_ready(ready: Ready, db: Path) -> None:
-    console.print(f"[bold]crdt-conv[/] serves {db}")
-    console.print(f"  {ready.url}/?token={ready.token}", markup=False, soft_wrap=True)
+def _print_ready(ready: Ready, db: Path, *, has_web: bool) -> None:
+    # On standard output, which no log is: lines of the log go to standard error, and hold no token.
+    where = web_link(ready.url, ready.token) if has_web else f"{ready.url}/?token={ready.token}"
+    console.print(f"[bold]crdt-conv[/] serves {escape(str(db))}", soft_wrap=True)
+    console.print(f"  {where}", markup=False, soft_wrap=True)
     console.print(f"  answers with {ready.model.name}" if ready.model else f"  {ready.notice}", markup=False)
     console.print(
         f"  another device:  conv sync {ready.url} --token {ready.token} --watch",

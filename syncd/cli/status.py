@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -13,9 +12,8 @@ from prometheus_client.samples import Sample
 from rich.markup import escape
 from rich.table import Table
 
-from crdt_conv.store.lock import read_owner
 from syncd.auth import read_token
-from syncd.cli.common import DbOption, JsonOption, console, print_json
+from syncd.cli.common import DbOption, JsonOption, console, print_json, published_url
 from syncd.errors import StartError
 
 app = typer.Typer()
@@ -44,7 +42,7 @@ def status(db: DbOption, json: JsonOption = False) -> None:
     Examples:
         syncd status --json
     """
-    url = _url(db)
+    url = published_url(db)
     samples = _samples(url, read_token(db) or "")
     told = {sample.name: sample.value for sample in samples if not sample.labels}
     peers = _peers(samples)
@@ -88,13 +86,6 @@ def _peers_table(peers: Sequence[Mapping[str, Any]]) -> Table:
         counts = ("waiting_updates", "behind_conversations", "frames_sent", "frames_received")
         table.add_row(escape(peer["url"]), peer["state"], *(f"{peer.get(name, 0):,}" for name in counts))
     return table
-
-
-def _url(db: Path) -> str:
-    owner = read_owner(db.resolve())
-    if owner is None or not owner.url:
-        raise StartError(f"no daemon serves {db}: start one with 'syncd serve'")
-    return owner.url
 
 
 def _samples(url: str, token: str) -> list[Sample]:

@@ -96,7 +96,8 @@ def split_url(url: str, token: str | None) -> tuple[str, str | None]:
     """Return a URL without the token that may be in it (as the daemon prints it), and the token."""
     parsed = httpx.URL(url)
     base = str(parsed.copy_with(query=None, fragment=None)).rstrip("/")
-    return base, token or parsed.params.get("token")
+    shown = httpx.QueryParams(parsed.fragment)
+    return base, token or parsed.params.get("token") or shown.get("token")
 
 
 async def _both(workspace: Workspace, url: str, token: str | None, timeout_s: float) -> list[str]:

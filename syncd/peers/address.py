@@ -23,7 +23,7 @@ class PeerAddress:
         Read a URL as the other daemon prints it.
 
         Args:
-            text: ``http://host:port``, perhaps with ``?token=``.
+            text: ``http://host:port``, perhaps with ``#token=`` or ``?token=``.
             token: The token where none stands in it.
 
         Raises:
@@ -36,6 +36,7 @@ class PeerAddress:
             is_url = False
         if not is_url or parts.username is not None:
             # Without the text: it may hold a token.
-            raise StartError("no URL of a daemon: http://host:port, with ?token= or --peer-token")
-        given = parse_qs(parts.query).get("token", [""])[0]
+            raise StartError("no URL of a daemon: http://host:port, with #token= or --peer-token")
+        shown = {**parse_qs(parts.fragment), **parse_qs(parts.query)}
+        given = shown.get("token", [""])[0]
         return cls(f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/"), given or token)

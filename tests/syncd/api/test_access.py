@@ -40,6 +40,7 @@ NEEDS: list[tuple[str, str, Any, Right | None]] = [
     ("HEAD", "/api/events", None, None),
     ("GET", f"{C}/update", None, Right.READ),
     ("GET", f"{C}/explain?adapter=a", None, Right.READ),
+    ("GET", "/api/models", None, None),
     ("PUT", BLOB, None, Right.WRITE),
     ("GET", BLOB, None, Right.READ),
     ("GET", "/api/search?q=x", None, None),

@@ -58,6 +58,24 @@ async def test_what_a_socket_wrote_is_read(store: Store) -> None:
             assert (await anext(events)).json()["text"] == "0"
 
 
+async def test_what_a_socket_s_message_holds_is_served(store: Store) -> None:
+    """As soon as a client has a message, it may have its attachments, named by the conversation."""
+    store.create(conversation_id="c")
+    other = replica("c")
+    async with (
+        serving(store) as url,
+        httpx.AsyncClient(base_url=url, headers=HEADERS) as http,
+        connect(socket_url(url)) as socket,
+    ):
+        for number in range(20):
+            blob = store.put_blob(str(number).encode())
+            other.append("user", parts=[other.attach_bytes(str(number).encode(), mime="x/y")])
+            await socket.send(encode_frame(Update(other.encode())))
+            await received(socket)
+            answer = await http.get(f"/api/blobs/{blob}", params={"conversation": "c"})
+            assert (answer.status_code, answer.text) == (200, str(number))
+
+
 async def test_what_http_wrote_reaches_sockets(store: Store) -> None:
     """A message over HTTP is relayed like any other."""
     store.create(conversation_id="c")

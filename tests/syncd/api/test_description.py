@@ -32,6 +32,7 @@ CONTRACT = {
     "/api/conversations/{conversation}/explain": {"get"},
     "/api/conversations/{conversation}/update": {"get"},
     "/api/blobs/{sha256}": {"get", "put"},
+    "/api/models": {"get"},
     "/api/search": {"get"},
     "/api/events": {"get"},
     "/api/admin/compact": {"post"},

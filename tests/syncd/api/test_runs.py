@@ -125,6 +125,7 @@ class Parrots:
     """Models that say what they are asked for."""
 
     default = Target("parrot", "grey")
+    offered = (default, Target("crow"))
 
     def tools(self) -> dict[str, Any]:
         return {"tools": [], "servers": [{"name": "cage", "tools": 0, "problem": "it is empty"}]}
@@ -160,3 +161,12 @@ async def test_a_request_is_explained(http: httpx.AsyncClient, app: Starlette) -
     assert (shown["model"], shown["branch"]) == ("green", "b")
     refused = await http.get(path, params={"adapter": "crow"})
     assert (refused.status_code, refused.json()["detail"]) == (422, "no adapter 'crow'")
+
+
+async def test_the_models_are_listed(http: httpx.AsyncClient, app: Starlette) -> None:
+    """To whoever has a token; a server without any says so by an empty list."""
+    assert (await http.get("/api/models")).json() == {"models": []}
+    app.state.answering = Parrots()
+    told = (await http.get("/api/models")).json()["models"]
+    assert told == [{"adapter": "parrot", "model": "grey"}, {"adapter": "crow", "model": None}]
+    assert (await http.get("/api/models", headers={"Authorization": "Bearer no"})).status_code == 401

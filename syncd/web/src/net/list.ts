@@ -1,0 +1,130 @@
+// The list of conversations: the daemon's, kept here so that it shows with no network, and what was begun here.
+import { batch, computed, effect, signal } from '@preact/signals'
+import { newId } from '../core/ids'
+import { api, ApiError, type Listed, type Offered } from './api'
+import { refusal, token } from './identity'
+import { kept, table } from './kept'
+import { forget, link, open, reconnect } from './session'
+
+/** `isLocal`: begun here, and not seen in the daemon's list yet. */
+export interface Entry extends Listed { isLocal?: boolean }
+
+const entries = signal<ReadonlyMap<string, Entry>>(new Map())
+export const isListLoaded = signal(false)
+export const list = computed(() => [...entries.value.values()].sort((a, b) => b.updated - a.updated || (a.id < b.id ? 1 : -1)))
+
+export const offered = kept<Offered[]>('models', [])
+
+const LOCAL: Offered = { adapter: 'llamacpp', model: null }
+export const ADAPTERS: readonly string[] = ['llamacpp', 'anthropic', 'gemini', 'ollama', 'openai-chat', 'openai-responses']
+export const firstOffered = (): Offered => offered.peek()[0] ?? LOCAL
+
+const put = (changed: Iterable<Entry>): void => {
+  entries.value = new Map([...entries.peek(), ...[...changed].map((entry): [string, Entry] => [entry.id, { ...entries.peek().get(entry.id), ...entry }])])
+}
+
+/** What an open conversation says of itself goes into the list at once. */
+export const describe = (id: string, title: string, isArchived: boolean): void => {
+  const known = entries.peek().get(id)
+  if (known && (known.title !== title || Boolean(known.archived) !== isArchived)) put([{ ...known, title, archived: isArchived }])
+}
+
+/** That something happened in it. */
+export const touch = (id: string): void => {
+  const known = entries.peek().get(id)
+  if (known) put([{ ...known, updated: Date.now() }])
+}
+
+/** Begin a conversation, with or without a network. */
+export const create = (title = ''): string => {
+  const id = newId()
+  const now = Date.now()
+  put([{ id, title, created: now, updated: now, isLocal: true }])
+  open(id).writer.create(title)
+  return id
+}
+
+/** Delete for good, on the daemon too. */
+export const remove = async (id: string): Promise<void> => {
+  if (!entries.peek().get(id)?.isLocal) await api.remove(id).catch((error: unknown) => {
+    if (!(error instanceof ApiError && (error.status === 404 || error.status === 410))) throw error
+  })
+  drop(id)
+  await forget(id)
+}
+
+const drop = (id: string): void => {
+  const left = new Map(entries.peek())
+  left.delete(id)
+  entries.value = left
+}
+
+const readAll = async (): Promise<void> => {
+  const all = await api.list()
+  const here = new Map(all.map((entry): [string, Entry] => [entry.id, { ...entries.peek().get(entry.id), ...entry, isLocal: false }]))
+  // What was begun here and has not reached the daemon yet is not lost from sight.
+  for (const entry of entries.peek().values()) if (entry.isLocal && !here.has(entry.id)) here.set(entry.id, entry)
+  batch(() => {
+    entries.value = here
+    isListLoaded.value = true
+  })
+}
+
+const readFirst = async (): Promise<void> => put((await api.first()).map((entry) => ({ ...entry, isLocal: false })))
+
+const readModels = async (): Promise<void> => {
+  try {
+    offered.value = (await api.models()).models
+  } catch { /* an older daemon does not say: a person writes what it has */ }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+
+/** Follow the daemon's list as long as the page lasts. */
+export const follow = (): void => {
+  void table.get<Entry[]>('list').then((stored) => {
+    const known = entries.peek()
+    entries.value = new Map([...(stored ?? []).map((entry): [string, Entry] => [entry.id, entry]), ...known])
+  }).catch(() => {}).finally(() => {
+    effect(() => {
+      const all = [...entries.value.values()]
+      void table.put('list', all).catch(() => {})
+    })
+    watch()
+  })
+}
+
+const watch = (): void => {
+  let ended: AbortController | null = null
+  effect(() => {
+    const isWanted = Boolean(token.value) && !refusal.value && link.value === 'online'
+    ended?.abort()
+    ended = null
+    if (isWanted) void watchUntil((ended = new AbortController()).signal)
+  })
+  // With nothing to show, say so rather than wait for a socket that may never open.
+  void readAll().catch(() => { isListLoaded.value = true })
+}
+
+const watchUntil = async (signal: AbortSignal): Promise<void> => {
+  while (!signal.aborted) {
+    try {
+      await readAll()
+      await readModels()
+      let isDue = false
+      await api.changes(signal, (event, data) => {
+        if (event === 'deleted' && data.id) drop(data.id)
+        else if (event === 'reset') void readAll().catch(() => {})
+        else if (event === 'conversation' && !isDue) {
+          isDue = true
+          void pause(250).then(() => { isDue = false; return readFirst() }).catch(() => {})
+        }
+      })
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) return
+    }
+    if (!signal.aborted) await pause(2000)
+  }
+}
+
+export { reconnect }

@@ -1,0 +1,209 @@
+// The list of conversations: searched, begun, renamed, archived.
+import { signal, useSignal, useSignalEffect } from '@preact/signals'
+import type { JSX, TargetedKeyboardEvent } from 'preact'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { api, type Found } from '../net/api'
+import { isListLoaded, list, remove, type Entry } from '../net/list'
+import { link, open, outbox, shownCount } from '../net/session'
+import { Dialog, IconButton, Menu, shortTime } from './controls'
+import { dialog } from './dialogs'
+import { Icon } from './icons'
+import { attempt, notify } from './notices'
+import { conversationId, go, isListShown } from './route'
+import { begin } from './state'
+import { SyncBadge } from './sync'
+
+const words = signal('')
+const isArchiveShown = signal(false)
+
+export const titleOf = (entry: { title: string }): string => entry.title.trim() || 'Untitled'
+
+const GROUPS: readonly [string, number][] = [['Today', 0], ['Yesterday', 1], ['Last seven days', 7], ['Last thirty days', 30]]
+
+const groupOf = (ms: number): string => {
+  const today = new Date().setHours(0, 0, 0, 0)
+  const days = Math.ceil((today - ms) / 86_400_000)
+  return GROUPS.find(([, within]) => days <= within)?.[0] ?? 'Older'
+}
+
+export const Sidebar = (): JSX.Element => (
+  <nav class={`sidebar ${isListShown.value ? 'is-shown' : ''}`} aria-label="Conversations">
+    <header>
+      <span class="brand">crdt-conv</span>
+      <IconButton icon="plus" label="New conversation" shortcut="n" onClick={begin} />
+      <IconButton icon="close" label="Hide conversations" class="phone-only" onClick={() => { isListShown.value = false }} disabled={!conversationId.value} />
+    </header>
+    <Search />
+    {words.value.trim() ? <Results /> : <List />}
+    <footer>
+      <SyncBadge />
+      <span class="spring" />
+      <IconButton icon="help" label="Help and shortcuts" shortcut="?" onClick={() => { dialog.value = 'help' }} />
+      <IconButton icon="settings" label="Settings" onClick={() => { dialog.value = 'settings' }} />
+    </footer>
+  </nav>
+)
+
+const Search = (): JSX.Element => (
+  <search class="search">
+    <Icon name="search" />
+    <input
+      id="search" type="search" placeholder="Search" aria-label="Search conversations and messages" aria-keyshortcuts="/" autocomplete="off"
+      value={words.value} onInput={(event) => { words.value = event.currentTarget.value }}
+      onKeyDown={(event) => {
+        if (event.key === 'Escape') { words.value = ''; event.currentTarget.blur() }
+        if (event.key === 'ArrowDown') { event.preventDefault(); document.querySelector<HTMLElement>('.sidebar .row a')?.focus() }
+      }}
+    />
+  </search>
+)
+
+const moveInList = (event: TargetedKeyboardEvent<HTMLElement>): void => {
+  if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return
+  const links = [...event.currentTarget.querySelectorAll<HTMLElement>('.row a')]
+  const place = links.indexOf(document.activeElement as HTMLElement)
+  if (place < 0) return
+  event.preventDefault()
+  if (event.key === 'ArrowUp' && place === 0) document.getElementById('search')?.focus()
+  else links[place + (event.key === 'ArrowDown' ? 1 : -1)]?.focus()
+}
+
+const PAGE = 100
+
+const List = (): JSX.Element => {
+  const [count, setCount] = useState(PAGE)
+  const all = list.value.filter((entry) => Boolean(entry.archived) === isArchiveShown.value)
+  const shown = all.slice(0, count)
+  const groups = new Map<string, Entry[]>()
+  for (const entry of shown) groups.set(groupOf(entry.updated), [...(groups.get(groupOf(entry.updated)) ?? []), entry])
+  const archived = list.value.filter((entry) => entry.archived).length
+  return (
+    <div class="list" onKeyDown={moveInList}>
+      {[...groups].map(([name, entries]) => (
+        <section key={name}>
+          <h2 id={`group-${name}`}>{name}</h2>
+          <ul aria-labelledby={`group-${name}`}>{entries.map((entry) => <Row key={entry.id} entry={entry} />)}</ul>
+        </section>
+      ))}
+      {all.length > count && <button type="button" class="quiet" onClick={() => setCount(count + PAGE)}>Show more</button>}
+      {!all.length && <p class="empty">{isArchiveShown.value ? 'Nothing is archived.' : isListLoaded.value ? 'No conversations yet.' : 'Loading…'}</p>}
+      {(archived > 0 || isArchiveShown.value) && (
+        <button type="button" class="quiet" aria-pressed={isArchiveShown.value} onClick={() => { isArchiveShown.value = !isArchiveShown.value }}>
+          {isArchiveShown.value ? 'Back to all conversations' : `Archived (${archived})`}
+        </button>
+      )}
+    </div>
+  )
+}
+
+const Row = ({ entry }: { entry: Entry }): JSX.Element => {
+  const [doing, setDoing] = useState<'rename' | 'remove' | null>(null)
+  const isCurrent = conversationId.value === entry.id
+  const waits = shownCount(outbox.value[entry.id] ?? 0)
+  const title = titleOf(entry)
+  if (doing === 'rename') return <li class="row is-renamed"><Rename entry={entry} onDone={() => setDoing(null)} /></li>
+  return (
+    <li class={`row ${isCurrent ? 'is-current' : ''}`}>
+      <a href={`#/${encodeURIComponent(entry.id)}`} aria-current={isCurrent ? 'page' : undefined} onClick={(event) => { if (!event.metaKey && !event.ctrlKey) { event.preventDefault(); go({ id: entry.id }) } }}>
+        <span class="title" dir="auto">{title}</span>
+        {waits > 0 ? <span class="waits" title={`${waits} not sent yet`}>{waits}<span class="sr"> not sent yet</span></span> : <span class="when">{shortTime(entry.updated)}</span>}
+      </a>
+      <Menu label={`Options for ${title}`} items={() => [
+        { label: 'Rename', act: () => setDoing('rename') },
+        { label: entry.archived ? 'Bring back' : 'Archive', act: () => archive(entry) },
+        null,
+        { label: 'Delete…', isDangerous: true, act: () => setDoing('remove') }
+      ]} />
+      {doing === 'remove' && <Remove entry={entry} onDone={() => setDoing(null)} />}
+    </li>
+  )
+}
+
+export const archive = (entry: { id: string; title: string; archived?: boolean }): void => {
+  const isArchived = !entry.archived
+  const one = open(entry.id)
+  // What is stored comes first: writing needs no network, only the document.
+  void one.stored().then(() => {
+    one.writer.archive(isArchived)
+    notify(isArchived ? `“${titleOf(entry)}” is archived.` : `“${titleOf(entry)}” is back.`, 'done', { label: 'Undo', act: () => one.writer.archive(!isArchived) })
+  })
+}
+
+const Rename = ({ entry, onDone }: { entry: Entry; onDone: () => void }): JSX.Element => {
+  const input = useRef<HTMLInputElement>(null)
+  useLayoutEffect(() => input.current?.select(), [])
+  const save = (): void => {
+    const title = input.current?.value.trim() ?? ''
+    if (title !== entry.title) {
+      const one = open(entry.id)
+      void one.stored().then(() => one.writer.rename(title))
+    }
+    onDone()
+  }
+  return (
+    <form onSubmit={(event) => { event.preventDefault(); save() }}>
+      <input ref={input} aria-label="New title" defaultValue={entry.title} maxLength={500} onBlur={save} onKeyDown={(event) => { if (event.key === 'Escape') { event.stopPropagation(); event.currentTarget.value = entry.title; onDone() } }} />
+    </form>
+  )
+}
+
+export const Remove = ({ entry, onDone }: { entry: { id: string; title: string }; onDone: () => void }): JSX.Element => (
+  <Dialog title="Delete this conversation?" onClose={onDone}>
+    <p>“{titleOf(entry)}” is deleted for good, here, on the daemon, and on every device that syncs with it. Archive it to keep it out of sight.</p>
+    <div class="buttons">
+      <button type="button" onClick={onDone}>Keep it</button>
+      <button type="button" class="is-dangerous" onClick={() => {
+        void attempt(async () => {
+          if (conversationId.peek() === entry.id) go({ id: null })
+          await remove(entry.id)
+          notify(`“${titleOf(entry)}” is deleted.`)
+        })
+        onDone()
+      }}>Delete for good</button>
+    </div>
+  </Dialog>
+)
+
+const Results = (): JSX.Element => {
+  const found = useSignal<readonly Found[] | null>(null)
+  const problem = useSignal<string | null>(null)
+  useSignalEffect(() => {
+    const asked = words.value.trim()
+    const ended = new AbortController()
+    const timer = setTimeout(() => {
+      problem.value = null
+      api.search(asked, ended.signal).then(({ results }) => { found.value = results }, (error: unknown) => {
+        if (!ended.signal.aborted) {
+          found.value = byTitle(asked)
+          problem.value = link.peek() === 'online' && error instanceof Error ? error.message : 'Offline: only titles are searched.'
+        }
+      })
+    }, 180)
+    return () => { clearTimeout(timer); ended.abort() }
+  })
+  return (
+    <div class="list" onKeyDown={moveInList}>
+      <h2 id="group-found">{found.value === null ? 'Searching…' : `${found.value.length} found`}</h2>
+      {problem.value && <p class="empty">{problem.value}</p>}
+      <ul aria-labelledby="group-found">
+        {found.value?.map((hit) => (
+          <li key={`${hit.conversation.id}${hit.message ?? ''}`} class="row is-found">
+            <a href={`#/${encodeURIComponent(hit.conversation.id)}`} onClick={(event) => { event.preventDefault(); go({ id: hit.conversation.id, message: hit.message }) }}>
+              <span class="title" dir="auto">{hit.message ? titleOf(hit.conversation) : <Marked pieces={hit.snippet} />}</span>
+              {hit.message && <span class="snippet" dir="auto"><Marked pieces={hit.snippet} /></span>}
+            </a>
+          </li>
+        ))}
+      </ul>
+      <p class="sr" role="status">{found.value !== null ? `${found.value.length} found` : ''}</p>
+    </div>
+  )
+}
+
+const byTitle = (asked: string): Found[] => list.peek()
+  .filter((entry) => asked.toLowerCase().split(/\s+/).every((word) => entry.title.toLowerCase().includes(word)))
+  .map((entry) => ({ conversation: entry, message: null, snippet: [{ text: titleOf(entry), found: false }] }))
+
+const Marked = ({ pieces }: { pieces: Found['snippet'] }): JSX.Element => (
+  <>{pieces.map((piece) => piece.found ? <mark>{piece.text}</mark> : piece.text)}</>
+)
