@@ -7,19 +7,24 @@ import re
 from playwright.sync_api import expect
 
 from tests.e2e.programs import TOKEN, Daemon
-from tests.web.devices import Open
-from tests.web.documents import log, texts, written
+from tests.web.devices import Device, Open
+from tests.web.documents import log, written
+
+
+def sign_in(one: Device) -> None:
+    """Paste the link."""
+    one.page.goto(f"{one.url}/")
+    expect(one.page.get_by_role("textbox", name="Link or token")).to_be_focused()
+    one.page.keyboard.type(f"{one.url}/#token={TOKEN}")
+    one.page.keyboard.press("Enter")
+    expect(one.button("New conversation").first).to_be_visible()
 
 
 def test_a_day_s_work_without_a_mouse(server: Daemon, device: Open) -> None:
     """Sign in, begin, write, move among messages, fork, merge, look at the graph, search."""
     one = device()
     keys = one.page.keyboard
-    one.page.goto(f"{one.url}/")
-    expect(one.page.get_by_role("textbox", name="Link or token")).to_be_focused()
-    keys.type(f"{one.url}/#token={TOKEN}")
-    keys.press("Enter")
-    expect(one.button("New conversation").first).to_be_visible()
+    sign_in(one)
     keys.press("n")
     expect(one.field).to_be_focused()
     for text in ("Where shall we go?", "To the sea."):
@@ -65,8 +70,8 @@ def test_a_day_s_work_without_a_mouse(server: Daemon, device: Open) -> None:
     keys.press("Enter")
     expect(one.messages.filter(has_text="If it hails?")).to_be_visible()
     one.stands("In sync")
-    assert texts(server.url, conversation)[:2] == ["Where shall we go?", "To the sea."]
-    assert log(server.url, conversation)["messages"][-1]["role"] == "merge"
+    [first, second, _, merged] = log(server.url, conversation)["messages"]
+    assert (first["text"], second["text"], merged["role"]) == ("Where shall we go?", "To the sea.", "merge")
 
 
 def test_a_menu_takes_arrows_and_gives_the_focus_back(server: Daemon, device: Open) -> None:
