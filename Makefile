@@ -45,7 +45,7 @@ run: install ## Run the daemon with the model, and print its URL
 	@$(BIN)/syncd serve $(ARGS)
 
 test: install node web-node ## Run all tests that this machine can run; ARGS= goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 web: ## Build the web client's files, syncd/web/dist (needs Node)
 	@npm ci --prefix $(WEB) --no-audit --no-fund --silent && touch $(WEB_STAMP)
