@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from crdt_conv import Conversation
+from crdt_conv import Conversation, Store
 from tests.e2e.programs import Daemon, daemon
 from tests.web.cables import Cable
 from tests.web.devices import Open
@@ -85,8 +85,9 @@ def test_a_daemon_that_is_killed_comes_back(tmp_path: Path, device: Open) -> Non
         one.stands("Offline")
         one.say("Meanwhile.", ask=False)
         one.shows("Before.", "Meanwhile.")
+    with Store(tmp_path / "chats.db") as store:
+        assert [message.text for message in store.open(conversation).log().messages] == ["Before."]
     with daemon(tmp_path / "chats.db", "--no-executor", port=first.port) as second:
-        assert texts(second.url, conversation) == ["Before."]
         # Somewhere else, in a page that was loaded anew: what waits is sent all the same.
         one.go("/")
         one.page.reload()
