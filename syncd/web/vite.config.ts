@@ -1,5 +1,7 @@
 import { defineConfig } from 'vite'
 
+const daemon = process.env['CONV_URL'] ?? 'http://127.0.0.1:7878'
+
 export default defineConfig({
   // The daemon may be mounted under any path.
   base: './',
@@ -14,5 +16,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     reportCompressedSize: true
   },
+  // While it is worked on. Host and Origin agree, so that the daemon lets the page in.
+  server: { proxy: { '/api': daemon, '/collab': { target: daemon, ws: true } } },
   test: { environment: 'node', include: ['test/**/*.test.ts'] }
 } as import('vite').UserConfig)

@@ -76,22 +76,33 @@ export const Composer = ({ one }: { one: OpenConversation }): JSX.Element => {
     }
     if (isSending.current) return
     isSending.current = true
+    // At once: what is written from now on is another message.
+    const said = text
+    setText('')
+    let isSent = false
     void attempt(async () => {
       await one.readable()
       const isWhole = areSent(files.map((file) => file.sha256))
-      const { message, branch } = send(text.trim(), files, { answer: answer && isWhole })
+      const { message, branch } = send(said.trim(), files, { answer: answer && isWhole })
+      isSent = true
       if (answer && !isWhole) {
         askWhenSent({ conversation: one.id, branch, parents: [message], target: target.peek(), digests: files.map((file) => file.sha256) })
         notify('The answer is asked for as soon as the daemon has the files.')
       }
-      clearTimeout(timer.current)
-      writer.setDraft(device.peek(), '')
-      setText('')
-      isTyping.value = false
+      const written = field.current?.value ?? ''
+      if (written) keepDraft(written)
+      else {
+        clearTimeout(timer.current)
+        writer.setDraft(device.peek(), '')
+        isTyping.value = false
+      }
       const left = new Map(attached.peek())
       left.delete(one.id)
       attached.value = left
-    }).finally(() => { isSending.current = false })
+    }).finally(() => {
+      isSending.current = false
+      if (!isSent) setText((now) => now || said)
+    })
   }
   const chosen = target.value
   const model = modelName(chosen.model ?? '') || chosen.adapter
