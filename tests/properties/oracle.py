@@ -89,6 +89,10 @@ class Register:
         self._written[value] += 1
         self._replaced.add(over)
 
+    def was(self, value: Any) -> bool:
+        """Whether somebody ever wrote a value."""
+        return value in self._written
+
     def may_be(self, value: Any) -> bool:
         """Whether a value was written, and nobody who had seen it wrote another."""
         # Of two writes of one value nobody can tell which was seen.

@@ -47,8 +47,9 @@ def values(path: Path) -> list[Any]:
 
 
 def kept(found: list[Conversation]) -> str:
-    """Return all that is sealed into conversations."""
-    fields = (f for c in found for m in c.messages() for f in c.hidden(m.id))
+    """Return all that is sealed into conversations, message by message."""
+    messages = ((c, m) for c in found for m in sorted(c.messages(), key=lambda message: message.id))
+    fields = (f for c, m in messages for f in c.hidden(m.id))
     return "\n".join(f.data.decode() if isinstance(f.data, bytes) else str(f.data) for f in fields)
 
 
