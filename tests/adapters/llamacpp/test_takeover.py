@@ -79,7 +79,9 @@ async def test_the_next_executor_goes_on_from_the_tokens(tmp_path: Path) -> None
                 done = await wait_until_over(conversation, requested.id)
         broken, reply = (conversation.message(output) for output in done.outputs)
         kept = ids(conversation, broken.id)
-        assert (broken.status, reply.status, done.epoch) == ("interrupted", "complete", 2)
+        assert (broken.status, reply.status) == ("interrupted", "complete")
+        # More than once where a busy machine did not get to renew its lease.
+        assert done.epoch >= 2
         assert reply.text.startswith(broken.text)
         assert len(kept) >= 4
         assert ids(conversation, reply.id)[: len(kept)] == kept
