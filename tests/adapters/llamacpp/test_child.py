@@ -86,7 +86,8 @@ def test_it_ends_with_its_input_while_it_loads(tmp_path: Path) -> None:
         started(sys.executable, "-P", CHILD, model=str(endless)) as process,
         endless.open("wb", buffering=0),
     ):
-        assert output(process) == b""
+        # What loading failed with may have been said before the end was noticed.
+        assert b"url" not in output(process)
 
 
 def test_a_missing_extra_is_named() -> None:

@@ -87,14 +87,16 @@ async def test_closing_a_stream_ends_the_generation(llama: LlamaClient) -> None:
 
 async def test_cancelling_a_reader_ends_the_generation(llama: LlamaClient) -> None:
     """A cancelled task leaves nothing running, though it was waiting for the next event."""
+    begun = anyio.Event()
 
-    async def write_on(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+    async def write_on() -> None:
         async with aclosing(llama.stream("/completion", ENDLESS)) as events:
             async for _ in events:
-                task_status.started()
+                begun.set()
 
     async with anyio.create_task_group() as tasks:
-        await tasks.start(write_on)
+        tasks.start_soon(write_on)
+        await begun.wait()
         tasks.cancel_scope.cancel()
     await until_idle(llama)
 

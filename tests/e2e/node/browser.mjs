@@ -41,7 +41,7 @@ const pages = {}
 const open = async ({ page: name, url }, isElsewhere = false) => {
   // A name is used again by the next test: what the page before it does is over.
   await pages[name]?.context().close()
-  const context = await browser.newContext()
+  const context = await browser.newContext({ bypassCSP: true }) // a client is put into the daemon's own page, too
   await context.clock.install()
   const page = await context.newPage()
   if (isElsewhere) await page.route(url, (route) => route.fulfill({ contentType: 'text/html', body: EMPTY }), { times: 1 })

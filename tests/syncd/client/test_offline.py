@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 DOCUMENTS = 20
 OFFLINE = 40
 """Updates of a document on each side while the other one was away."""
-ENVELOPE_BYTES = 300
+ENVELOPE_BYTES = 350
 """What a document's exchange may cost besides its updates, both ways, state vectors and token included."""
 
 

@@ -27,11 +27,17 @@ export const attachFiles = (one: OpenConversation, files: Iterable<File>): void 
   }
 }
 
+const without = (conversation: string): Map<string, readonly Attachment[]> => {
+  const left = new Map(attached.peek())
+  left.delete(conversation)
+  return left
+}
+
 export const Composer = ({ one }: { one: OpenConversation }): JSX.Element => {
   const field = useRef<HTMLTextAreaElement>(null)
   const picker = useRef<HTMLInputElement>(null)
   const [text, setText] = useState('')
-  const isSending = useRef(false)
+  const sending = useRef(Promise.resolve())
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined)
   const files = attached.value.get(one.id) ?? []
   const { conversation, writer } = one
@@ -74,34 +80,32 @@ export const Composer = ({ one }: { one: OpenConversation }): JSX.Element => {
       if (answer && isUnanswered) void attempt(askForAnswer)
       return
     }
-    if (isSending.current) return
-    isSending.current = true
     // At once: what is written from now on is another message.
     const said = text
     setText('')
-    let isSent = false
-    void attempt(async () => {
-      await one.readable()
-      const isWhole = areSent(files.map((file) => file.sha256))
-      const { message, branch } = send(said.trim(), files, { answer: answer && isWhole })
-      isSent = true
-      if (answer && !isWhole) {
-        askWhenSent({ conversation: one.id, branch, parents: [message], target: target.peek(), digests: files.map((file) => file.sha256) })
-        notify('The answer is asked for as soon as the daemon has the files.')
+    attached.value = without(one.id)
+    // One after another, so that the second has the first as its parent.
+    sending.current = sending.current.then(async () => {
+      let isSent = false
+      await attempt(async () => {
+        await one.readable()
+        const isWhole = areSent(files.map((file) => file.sha256))
+        const { message, branch } = send(said.trim(), files, { answer: answer && isWhole })
+        isSent = true
+        if (answer && !isWhole) {
+          askWhenSent({ conversation: one.id, branch, parents: [message], target: target.peek(), digests: files.map((file) => file.sha256) })
+          notify('The answer is asked for as soon as the daemon has the files.')
+        }
+      })
+      if (!isSent) {
+        setText((now) => now || said)
+        attached.value = new Map(attached.peek()).set(one.id, [...files, ...(attached.peek().get(one.id) ?? [])])
       }
       const written = field.current?.value ?? ''
-      if (written) keepDraft(written)
-      else {
-        clearTimeout(timer.current)
-        writer.setDraft(device.peek(), '')
-        isTyping.value = false
-      }
-      const left = new Map(attached.peek())
-      left.delete(one.id)
-      attached.value = left
-    }).finally(() => {
-      isSending.current = false
-      if (!isSent) setText((now) => now || said)
+      if (written) return keepDraft(written)
+      clearTimeout(timer.current)
+      if (isSent) writer.setDraft(device.peek(), '')
+      isTyping.value = false
     })
   }
   const chosen = target.value
