@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any, Final
 from weakref import finalize
 
@@ -23,12 +22,12 @@ from pycrdt import Array, Doc, Map, Text, TransactionEvent, get_state
 
 from crdt_conv import schema
 from crdt_conv.batches import batches, bundles, is_update
+from crdt_conv.changes import Changes
 from crdt_conv.encoding import ListOf, MapOf, TextOf
 from crdt_conv.errors import MalformedUpdate, is_panic
 from crdt_conv.fields import Json, common, plain
 from crdt_conv.ids import MessageId
-from crdt_conv.message import Message
-from crdt_conv.nesting import DEEPEST_TYPE, deepest, is_harmless, most_types, without_harm
+from crdt_conv.nesting import DEEPEST_TYPE, deepest, most_types, shape_of, without_harm
 from crdt_conv.structs import Ranges
 from crdt_conv.subscribers import unobserve, weakly
 from crdt_conv.updates import (
@@ -39,35 +38,13 @@ from crdt_conv.updates import (
     read_deletes,
     read_state_vector,
 )
-from crdt_conv.waiting import rests
+from crdt_conv.waiting import Held, held_in, rests, together
 
 DEEPEST_UNSEEN: Final = 2_000
 """How deep types may come to stand in roots that we don't read, before all is read anew."""
 
 MANY: Final = 200
 """More entries than this are read faster by reading their whole root."""
-
-
-@dataclass(slots=True)
-class Changes:
-    """What one transaction did: its update (empty bytes if nothing), and the entries it touched."""
-
-    update: bytes = b""
-    messages: set[MessageId] = field(default_factory=set)
-    runs: set[str] = field(default_factory=set)
-    roots: set[str] = field(default_factory=set)
-    """Small roots in which something changed."""
-    written: dict[MessageId, Message] = field(default_factory=dict)
-    """New messages of which is known that they read as they were written."""
-
-    def note(self, root: str, key: str) -> None:
-        """Note that something changed under a key of a root."""
-        if root == "messages":
-            self.messages.add(MessageId(key))
-        elif root == "runs":
-            self.runs.add(key)
-        elif root in schema.SMALL_ROOTS:
-            self.roots.add(root)
 
 
 class Document:
@@ -86,6 +63,7 @@ class Document:
         self._refused: list[bytes] = []
         self._changed_depth = self._unseen_depth = 0
         self._written: set[tuple[str, str]] = set()
+        self._known: Held | None = None
         self._load(updates)
         self._observe()
 
@@ -127,12 +105,16 @@ class Document:
 
     def _load(self, updates: Iterable[bytes]) -> None:
         log = list(updates)
-        harmless: list[bytes] | None = None
-        if not is_harmless(log) or not self._apply_all(log):
+        shape, merged = shape_of(log), None
+        if shape.is_shallow and not shape.is_in_sequence:
+            with suppress(MalformedUpdate):
+                merged = [merge_updates(log)]
+        plain = log if shape.is_in_sequence else merged
+        if not shape.is_shallow or plain is None or not self._apply_all(plain):
             sound = [is_update(update) for update in log]
             unsound = [update for update, is_sound in zip(log, sound, strict=True) if not is_sound]
             log = [update for update, is_sound in zip(log, sound, strict=True) if is_sound]
-            harmless = self._apply_harmless(log)
+            merged = self._apply_harmless(log)
             self._refused += unsound
         state_vector = self.state_vector
         clocks = read_state_vector(state_vector)
@@ -141,7 +123,7 @@ class Document:
         if self._pending:
             # Yjs gives up too early on what waits; asked again, all at once, it integrates the rest.
             with suppress(ValueError, RuntimeError):
-                self._doc.apply_update(merge_updates(harmless or self._pending))
+                self._doc.apply_update(merge_updates(merged or self._pending))
             self._keep_pending(self._pending)
 
     def _apply_all(self, log: list[bytes]) -> bool:
@@ -269,9 +251,8 @@ class Document:
         """
         encoded = self.encode_integrated()
         known = read_state_vector(get_state(encoded))
-        if any(
-            known.get(client, 0) != clock for client, clock in read_state_vector(self.state_vector).items()
-        ):
+        here = read_state_vector(self.state_vector)
+        if any(known.get(client, 0) != clock for client, clock in here.items()):
             raise MalformedUpdate("a document that is encoded with a gap which it does not have")
         return encoded
 
@@ -281,12 +262,16 @@ class Document:
         return self._waiting() | {update: update for update in self._refused}
 
     def _waiting(self) -> dict[bytes, bytes]:
-        if not self._pending:
-            return {}
-        try:
-            return rests(self._pending, self.encode_integrated())
-        except MalformedUpdate:
+        if not self._pending or (held := self._held()) is None:
             return {update: update for update in self._pending}
+        return rests(self._pending, held)
+
+    def _held(self) -> Held | None:
+        """Return what is integrated, where it can be encoded; read once for every transaction."""
+        if self._known is None:
+            with suppress(MalformedUpdate):
+                self._known = held_in(self.encode_integrated())
+        return self._known
 
     @property
     def refused(self) -> int:
@@ -314,9 +299,10 @@ class Document:
 
     def _holds(self, update: bytes) -> bool:
         """Whether all of an update is here, though something waits."""
-        with suppress(MalformedUpdate):
-            return self.is_pending and not rests([update], self.encode())
-        return False
+        if not self.is_pending or (held := self._held()) is None:
+            return False
+        waiting = map(held_in, self._waiting().values())
+        return not rests([update], together([held, *filter(None, waiting)]))
 
     def _deletes(self) -> Ranges:
         # An update against our own state vector is our delete set, and nothing else.
@@ -371,6 +357,7 @@ class Document:
         finalize(self, unobserve, observed).atexit = False
 
     def _on_transaction(self, event: TransactionEvent) -> None:
+        self._known = None
         self._changes.update = event.update
 
     def _on_messages(self, events: list[Any]) -> None:

@@ -18,8 +18,8 @@ from typing import Final, Protocol, TypeAlias, cast
 from weakref import WeakMethod
 
 from crdt_conv import schema
+from crdt_conv.changes import Changes
 from crdt_conv.digest import content_digest
-from crdt_conv.document import Changes
 from crdt_conv.engine import IndexChange, StoredIndex, Tail
 from crdt_conv.errors import MalformedEntry
 from crdt_conv.fields import Json

@@ -18,7 +18,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from crdt_conv.errors import MalformedUpdate
 from crdt_conv.structs import DELETED, GC, SKIP, TYPE, Id, Struct, Structs, number_of, split_id
@@ -177,21 +177,28 @@ class _Spans:
         return None
 
 
-def is_harmless(log: list[bytes]) -> bool:
+class Shape(NamedTuple):
     """
-    Whether a log can be applied update by update.
+    How a log can be applied.
 
-    It can where no types stand too deep in each other, as far as the log says so by itself, and nobody's
-    updates have a gap that is closed later: yrs then encodes what it has with a gap, or dies over it.
+    ``is_shallow``: no types stand too deep in each other, as far as the log says so by itself.
+    ``is_in_sequence``: nobody's updates have a gap that is closed later. Of one that has, yrs encodes what
+    it made with the gap, or dies over it.
     """
+
+    is_shallow: bool
+    is_in_sequence: bool
+
+
+def shape_of(log: list[bytes]) -> Shape:
+    """Look at a log before it is applied, update by update."""
     readers = list(map(Structs, log))
     try:
         at_most = _in_order(readers)
-        if at_most is None or at_most > DEEPEST_TYPE:
-            at_most = deepest(log)
+        is_shallow = (deepest(log) if at_most is None or at_most > DEEPEST_TYPE else at_most) <= DEEPEST_TYPE
     except MalformedUpdate:
-        return False
-    return at_most <= DEEPEST_TYPE and _is_in_sequence(chain.from_iterable(one.spans for one in readers))
+        return Shape(is_shallow=False, is_in_sequence=False)
+    return Shape(is_shallow, _is_in_sequence(chain.from_iterable(one.spans for one in readers)))
 
 
 def _is_in_sequence(spans: Iterable[tuple[bytes, int, int]]) -> bool:

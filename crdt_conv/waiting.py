@@ -9,36 +9,44 @@ So the structs themselves are compared, with those of the document as it is enco
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from crdt_conv.errors import MalformedUpdate
 from crdt_conv.structs import SKIP, Ranges, Structs, number_of, value_of
 from crdt_conv.updates import covers
 
-
-def rests(updates: Iterable[bytes], encoded: bytes) -> dict[bytes, bytes]:
-    """
-    Return the updates of which something is not in a document, each with that.
-
-    What can't be read is left as it is, and so is an update of which nothing is there.
-
-    Args:
-        updates: In any order.
-        encoded: All that is integrated, as one update.
-    """
-    here = _read(encoded)
-    if here is None:
-        return {update: update for update in updates}
-    found = ((update, _rest(update, *here)) for update in updates)
-    return {update: rest for update, rest in found if rest is not None}
+Held: TypeAlias = tuple[Ranges, Ranges]
+"""What is inserted and what is deleted, in as few ranges as can be."""
 
 
-def _read(update: bytes) -> tuple[Ranges, Ranges] | None:
-    """Return what is inserted and what is deleted, in as few ranges as can be."""
+def held_in(update: bytes) -> Held | None:
+    """Return what an update holds; nothing where it can't be read."""
     try:
         inserted, deleted = Structs(update).ranges()
     except MalformedUpdate:
         return None
     return _joined(inserted), _joined(deleted)
+
+
+def together(several: Iterable[Held]) -> Held:
+    """Return what several hold together."""
+    inserted: Ranges = {}
+    deleted: Ranges = {}
+    for one in several:
+        for ranges, more in ((inserted, one[0]), (deleted, one[1])):
+            for client, spans in more.items():
+                ranges.setdefault(client, []).extend(spans)
+    return _joined(inserted), _joined(deleted)
+
+
+def rests(updates: Iterable[bytes], held: Held) -> dict[bytes, bytes]:
+    """
+    Return the updates of which something is not held, each with that.
+
+    What can't be read is left as it is, and so is an update of which nothing is there.
+    """
+    found = ((update, _rest(update, *held)) for update in updates)
+    return {update: rest for update, rest in found if rest is not None}
 
 
 def _joined(ranges: Ranges) -> Ranges:
@@ -56,7 +64,7 @@ def _joined(ranges: Ranges) -> Ranges:
 
 def _rest(update: bytes, inserted: Ranges, deleted: Ranges) -> bytes | None:
     """Return what of an update is neither inserted nor deleted; nothing where all of it is."""
-    asked = _read(update)
+    asked = held_in(update)
     if asked is None:
         return update
     if covers(inserted, asked[0]):

@@ -17,8 +17,9 @@ class HubGrants:
         """Take or renew a lease; nothing while another holds it, or where the run is over."""
         return self.grant(conversation, run, owner, ttl_s)
 
-    async def release(self, conversation: Conversation, run: RunId, owner: str) -> None:  # noqa: ARG002 - runs' ids are unique
+    async def release(self, conversation: Conversation, run: RunId, owner: str) -> None:
         """End a lease."""
+        del conversation  # Runs' ids are unique.
         self._hub.store.leases.release(f"run:{run}", owner)
 
     def grant(self, conversation: Conversation, run: RunId, owner: str, ttl_s: float) -> int | None:

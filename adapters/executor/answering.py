@@ -165,10 +165,10 @@ class Answering:
 
     def _events(self, request: Request) -> AsyncGenerator[Mapping[str, Json], None]:
         """Make the call; or fetch what the very same call led to, if the provider went on with it."""
-        adapter, handle = self._adapter, self.handle
-        is_same = self._earlier.get("request") == request.digest
-        self._is_resuming = is_same and handle is not None
-        if isinstance(adapter, Resumes) and is_same and handle is not None:
+        adapter = self._adapter
+        handle = self.handle if self._earlier.get("request") == request.digest else None
+        self._is_resuming = handle is not None
+        if isinstance(adapter, Resumes) and handle is not None:
             return adapter.resume(request, handle)
         return adapter.stream(request)
 

@@ -55,12 +55,14 @@ class StoreGrants:
     def __init__(self, store: Store) -> None:
         self._leases = store.leases
 
-    async def acquire(self, conversation: Conversation, run: RunId, owner: str, ttl_s: float) -> int | None:  # noqa: ARG002 - runs' ids are unique
+    async def acquire(self, conversation: Conversation, run: RunId, owner: str, ttl_s: float) -> int | None:
         """Take or renew a lease; see ``Grants``."""
+        del conversation  # Runs' ids are unique.
         return self._leases.acquire(f"run:{run}", owner, ttl_s)
 
-    async def release(self, conversation: Conversation, run: RunId, owner: str) -> None:  # noqa: ARG002
+    async def release(self, conversation: Conversation, run: RunId, owner: str) -> None:
         """End a lease."""
+        del conversation
         self._leases.release(f"run:{run}", owner)
 
 

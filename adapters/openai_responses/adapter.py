@@ -97,8 +97,8 @@ class OpenAIResponses(Remote):
         Raises:
             AdapterError: It was refused, or broke off.
         """
-        is_lasting = is_background(request)
-        made = lasting(super().stream, request) if is_lasting else super().stream(request)
+        call = super().stream
+        made = lasting(call, request) if is_background(request) else call(request)
         async with aclosing(made) as events:
             async for event in events:
                 yield event
@@ -107,17 +107,14 @@ class OpenAIResponses(Remote):
 
     handle_key: ClassVar[str] = BACKGROUND
 
-    async def resume(
-        self,
-        request: Request,  # noqa: ARG002 - the port's
-        handle: str,
-    ) -> AsyncGenerator[Mapping[str, Any], None]:
+    async def resume(self, request: Request, handle: str) -> AsyncGenerator[Mapping[str, Any], None]:
         """
         Yield the events of an answer that was asked for before, from the first.
 
         Raises:
             AdapterError: It is not there, or can't be reached.
         """
+        del request  # The answer's name says enough.
         async with aclosing(lasting(super().stream, reopening(handle, None), handle)) as events:
             async for event in events:
                 yield event

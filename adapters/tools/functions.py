@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 import anyio.to_thread
@@ -73,16 +73,17 @@ class FunctionTool:
         Raises:
             TypeError: An argument has no name, or no JSON Schema can say what it is.
         """
+        self._call: TypeAdapter[Any] = TypeAdapter(cast("Any", function))
+        docstring = docstring_parser.parse(inspect.getdoc(function) or "")
         self.definition = Tool(
             name or str(getattr(function, "__name__", type(function).__name__)),
-            description or _description(function),
-            _schema(function),
+            description or _description(docstring),
+            _schema(self._call, docstring, function),
         )
         self.is_repeatable = is_repeatable
         self.needs_approval = needs_approval
         self.time_limit_s = time_limit_s
         self.output_limit = output_limit
-        self._call = _adapter(function)
         self._is_async = _is_async(function)
         self._threads = anyio.CapacityLimiter(THREADS)
 
@@ -113,34 +114,21 @@ class _Untitled(GenerateJsonSchema):
         return super().kw_arguments_schema(arguments, var_kwargs_schema)
 
 
-def _adapter(function: Any) -> TypeAdapter[Any]:
-    """Return what validates arguments and calls the function with them."""
-    return TypeAdapter(function)
-
-
-def _schema(function: Callable[..., Any]) -> dict[str, Any]:
-    schema = _adapter(function).json_schema(schema_generator=_Untitled)
+def _schema(
+    call: TypeAdapter[Any], docstring: docstring_parser.Docstring, function: Callable[..., Any]
+) -> dict[str, Any]:
+    schema = call.json_schema(schema_generator=_Untitled)
     if schema.get("type") != "object":
         raise TypeError(f"{function!r} takes arguments without a name, so no model can give them")
-    for name, told in _told(function).items():
-        if name in schema["properties"]:
-            schema["properties"][name].setdefault("description", told)
+    for param in docstring.params:
+        if param.description and param.arg_name in schema["properties"]:
+            schema["properties"][param.arg_name].setdefault("description", param.description)
     return schema
 
 
-def _docstring(function: Callable[..., Any]) -> docstring_parser.Docstring:
-    return docstring_parser.parse(inspect.getdoc(function) or "")
-
-
-def _description(function: Callable[..., Any]) -> str | None:
-    docstring = _docstring(function)
+def _description(docstring: docstring_parser.Docstring) -> str | None:
     told = filter(None, (docstring.short_description, docstring.long_description))
     return "\n\n".join(told) or None
-
-
-def _told(function: Callable[..., Any]) -> dict[str, str]:
-    """Return what the docstring says of each argument."""
-    return {param.arg_name: param.description for param in _docstring(function).params if param.description}
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

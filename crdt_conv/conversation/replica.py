@@ -16,10 +16,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from crdt_conv.changes import Changes
 from crdt_conv.checks import check_text
 from crdt_conv.clock import HybridClock
 from crdt_conv.coalesce import merge_written
-from crdt_conv.document import Changes, Document
+from crdt_conv.document import Document
 from crdt_conv.encoded import EncodedDocument
 from crdt_conv.encoding import Additions, MapOf
 from crdt_conv.engine import Listed, StoredIndex, Tail
@@ -201,8 +202,7 @@ class Replica:
         new = [(seq, update) for seq, update in self._log.read(self.id) if seq > self._seq]
         # Another may have written to the file, and what nobody checked is not read.
         with suppress(MalformedUpdate):
-            if not any(self.is_news(update) for _, update in new):
-                self._seq = new[-1][0]
+            self._seq = self._seq if any(self.is_news(update) for _, update in new) else new[-1][0]
 
     def _tails(self) -> Mapping[str, Tail]:
         """Return the ends of branches, to be stored; see ``Reading``."""
@@ -436,8 +436,8 @@ class Replica:
 
         For where Yjs does not tell of all that an update did; ``noticed`` is what it did tell of.
         """
-        before = self._index.contents() if self._index is not None else {}
-        roots = self._index.roots if self._index is not None else {}
+        index = self._index
+        before, roots = (index.contents(), index.roots) if index is not None else ({}, {})
         self._forget()
         messages = self.index.differs(before).union(key for key in noticed if key in self.graph)
         differing = {name for name, root in self.index.roots.items() if root != roots.get(name, {})}

@@ -1,5 +1,5 @@
 """
-Asking at a terminal. The only module that imports ``prompt_toolkit``: import it where somebody is asked.
+Asking at a terminal. Import it where somebody is asked: ``prompt_toolkit`` takes a third of a second.
 
 Ctrl-C at a prompt is a key here, and becomes ``Interrupted``; SIGINT is the program's to handle.
 """

@@ -1,9 +1,7 @@
-"""Hidden fields: what comes back, in which order, what is passed over, and what may be sent."""
+"""Hidden fields: what comes back, in which order, and what is passed over."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +15,6 @@ from crdt_conv import (
     Destination,
     HiddenField,
     InvalidMessage,
-    Message,
     UnknownMessage,
     new_part,
     validity,
@@ -27,7 +24,7 @@ from crdt_conv.hidden import BLOB_FROM
 from crdt_conv.message import Part
 from tests.crdt_conv import handmade as by_hand
 from tests.crdt_conv.test_hostile import ODD
-from tests.replicas import copy_of, exchange, reopened, replica, restarted, texts
+from tests.replicas import copy_of, exchange, reopened, replica, restarted
 
 FIELD = HiddenField("openai", "space", "reasoning", b"sealed")
 
@@ -369,81 +366,6 @@ def test_a_plain_list_of_fields_grows() -> None:
     assert data_of(restarted(conversation), "m") == ["good", b"\0\1\xff", b"sealed"]
 
 
-# Stripping
-
-
-def sealed_twice() -> tuple[Conversation, list[Message]]:
-    """Return a conversation whose answers have hidden fields of two providers."""
-    conversation = replica()
-    both = [FIELD, replace(FIELD, provider="anthropic", data={"a": 1}), FIELD]
-    messages = [conversation.append("user", "Where?"), conversation.append("assistant", "Rome.", hidden=both)]
-    conversation.add_hidden(messages[0].id, FIELD)
-    return conversation, messages
-
-
-def test_without_its_hidden_fields_a_conversation_still_works() -> None:
-    """It reads, is written on and exchanged as before, and its digest is the same."""
-    conversation, (question, answer) = sealed_twice()
-    other, before = copy_of(conversation), conversation.log()
-    assert (conversation.strip(), conversation.strip()) == (4, 0)
-    assert data_of(conversation, question.id) == data_of(conversation, answer.id) == []
-    assert conversation.log().digest == before.digest == other.log().digest
-    assert b"sealed" not in conversation.encode()
-    conversation.append("user", "When?")
-    other.append("user", "Why?", branch="plan", parents=[answer.id])
-    exchange(conversation, other)
-    assert conversation.merge("plan") == other.merge("plan")
-    assert sorted(texts(conversation.log().messages)) == ["", "Rome.", "When?", "Where?", "Why?"]
-    assert data_of(other, answer.id) == []
-
-
-def test_some_fields_are_stripped() -> None:
-    """Where says which go; the others stay in their order."""
-    conversation, (question, answer) = sealed_twice()
-    assert conversation.strip(lambda field: field.provider == "openai") == 3
-    assert data_of(restarted(conversation), answer.id) == [{"a": 1}]
-    assert (conversation.message(question.id).hidden_count, conversation.message(answer.id).hidden_count) == (
-        0,
-        1,
-    )
-    assert conversation.strip(lambda field: field.provider == "nobody") == 0
-
-
-def test_what_is_stripped_and_what_is_sealed_meanwhile() -> None:
-    """A field that another device adds while all are stripped is not among them."""
-    conversation, (_, answer) = sealed_twice()
-    other = copy_of(conversation)
-    conversation.strip()
-    other.add_hidden(answer.id, replace(FIELD, data=b"late"))
-    exchange(conversation, other)
-    assert data_of(conversation, answer.id) == data_of(other, answer.id) == [b"late"]
-
-
-@pytest.mark.parametrize(("where", "removed"), [(None, 2), (lambda field: field.kind == "ours", 1)])
-def test_of_a_stranger_s_array_the_right_fields_go(
-    where: Callable[[HiddenField], bool] | None, removed: int
-) -> None:
-    """What is no field is stripped with all, and stays where only some are."""
-    conversation = replica()
-    conversation.receive(with_hidden(by_hand.string("odd"), GOOD))
-    assert conversation.strip(where) == removed
-    assert conversation.message("m").hidden_count == 2 - removed
-
-
-@pytest.mark.parametrize(
-    ("where", "removed"), [(None, 2), (lambda field: field.kind == "ours", 1), (lambda _: False, 0)]
-)
-def test_of_a_stranger_s_plain_list_the_right_fields_go(
-    where: Callable[[HiddenField], bool] | None, removed: int
-) -> None:
-    """A plain list is stripped as an Array is: what ``where`` does not name stays, and all are counted."""
-    conversation = replica()
-    other = by_hand.mapping(kind=by_hand.string("theirs"), data=by_hand.string("x"))
-    conversation.receive(by_hand.entry(7, "m", hidden=by_hand.array(GOOD, other)))
-    assert conversation.strip(where) == removed
-    assert conversation.message("m").hidden_count == 2 - removed
-
-
 # No part of what a message is
 
 
@@ -462,81 +384,6 @@ def test_two_ciphertexts_of_one_thought_are_one_message() -> None:
     exchange(one, other)
     assert one.log().digest == other.log().digest == before
     assert sorted(data_of(one, writer.message_id)) == [b"first", b"second"]
-
-
-# What may be sent
-
-
-TO = Destination("space", "https://a", "model")
-MESSAGE = Message("m", "assistant", (), parts=(Part("p1", "text", {"text": "x"}),))  # type: ignore[arg-type]
-EMPTIED = replace(MESSAGE, status="redacted", parts=())
-SERVER = replace(FIELD, binding="server", endpoint="https://a")
-PREFIX = replace(FIELD, binding="prefix", prefix="abc")
-
-SENT: dict[str, HiddenField] = {
-    "self": FIELD,
-    "self, of a part": replace(FIELD, at="p1"),
-    "self, from another endpoint": replace(FIELD, endpoint="https://b"),
-    "self, of another model": replace(FIELD, model="other"),
-    "self, in JSON": replace(FIELD, data={}),
-    "self, without words": replace(FIELD, data=b""),
-    "self, in time": replace(FIELD, expires=101),
-    "server": SERVER,
-    "prefix": PREFIX,
-    "prefix, from another endpoint": replace(PREFIX, endpoint="https://b"),
-}
-NOT_SENT: dict[str, tuple[HiddenField, Message, str]] = {
-    "redacted": (FIELD, EMPTIED, "its message was redacted"),
-    "a blob elsewhere": (replace(FIELD, data=None, blob="ab"), MESSAGE, "its data is not here"),
-    "a binding of later": (replace(FIELD, binding="moon"), MESSAGE, "its binding 'moon' is unknown"),
-    "expired": (replace(FIELD, expires=99), MESSAGE, "it has expired"),
-    "expired just now": (replace(FIELD, expires=100), MESSAGE, "it has expired"),
-    "expired in the beginning": (replace(FIELD, expires=0), MESSAGE, "it has expired"),
-    "another space": (replace(FIELD, space="moon"), MESSAGE, "moon sealed it, space can't read it"),
-    "no space": (replace(FIELD, space=""), MESSAGE, "nobody sealed it, space can't read it"),
-    "a part that is gone": (replace(FIELD, at="p2"), MESSAGE, "the part it belongs to is gone"),
-    "another endpoint": (
-        replace(SERVER, endpoint="https://b"),
-        MESSAGE,
-        "it names state of another endpoint",
-    ),
-    "no endpoint": (replace(SERVER, endpoint=None), MESSAGE, "it names state of another endpoint"),
-    "another prefix": (
-        replace(PREFIX, prefix="abd"),
-        MESSAGE,
-        "the conversation before it is not the one it was made from",
-    ),
-    "no prefix": (
-        replace(PREFIX, prefix=None),
-        MESSAGE,
-        "the conversation before it is not the one it was made from",
-    ),
-}
-
-
-@pytest.mark.parametrize("field", SENT.values(), ids=SENT.keys())
-def test_this_may_be_sent(field: HiddenField) -> None:
-    """What is sealed goes anywhere in its space, state to its endpoint, the rest behind its prefix."""
-    assert validity(field, MESSAGE, TO, prefix="abc", now_ms=100) == (True, "")
-
-
-@pytest.mark.parametrize(("field", "message", "reason"), NOT_SENT.values(), ids=NOT_SENT.keys())
-def test_this_may_not_be_sent(field: HiddenField, message: Message, reason: str) -> None:
-    """What would be refused is left out, with a reason for people."""
-    valid = validity(field, message, TO, prefix="abc", now_ms=100)
-    assert (valid, bool(valid)) == ((False, reason), False)
-
-
-def test_behind_no_prefix_nothing_bound_to_one_is_sent() -> None:
-    """No digest is not the same as another field's missing digest."""
-    assert not validity(replace(PREFIX, prefix=None), MESSAGE, TO, prefix=None, now_ms=0)
-    assert not validity(PREFIX, MESSAGE, TO, prefix=None, now_ms=0)
-
-
-def test_hidden_fields_are_no_part_of_what_is_printed() -> None:
-    """The JSON of a message shows none of them."""
-    conversation, (_, answer) = sealed_twice()
-    assert "sealed" not in json.dumps(conversation.message(answer.id).as_json())
 
 
 def plain_message() -> Conversation:
