@@ -15,6 +15,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable, Coroutine
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -82,6 +83,18 @@ DbOption = Annotated[
 ]
 RootDbOption = Annotated[
     Path | None, typer.Option("--db", help="The store, for any command; it may stand behind the command too.")
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("crdt-conv"))
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool,
+    typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version, and end."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 

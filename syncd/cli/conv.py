@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from syncd.cli.common import RootDbOption, run_program
+from syncd.cli.common import RootDbOption, VersionOption, run_program
 from syncd.cli.lazy import lazy_group
 
 COMMANDS = {
@@ -43,7 +43,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def _root(db: RootDbOption = None) -> None:
+def _root(db: RootDbOption = None, version: VersionOption = False) -> None:
     """Conversations with language models that fork, work offline, and merge."""
 
 

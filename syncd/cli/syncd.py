@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from syncd.cli import access, serve, status, upkeep
-from syncd.cli.common import RootDbOption, run_program
+from syncd.cli.common import RootDbOption, VersionOption, run_program
 from syncd.cli.examples import with_examples
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def _root(db: RootDbOption = None) -> None:
+def _root(db: RootDbOption = None, version: VersionOption = False) -> None:
     """The sync daemon of crdt-conv, with an executor that answers."""
 
 

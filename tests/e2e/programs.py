@@ -47,6 +47,11 @@ def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, **ours, **(environ or {})}
 
 
+def serve_command(db: Path, *options: str) -> list[str]:
+    """Return the command that serves a store."""
+    return [sys.executable, "-m", "syncd", "serve", "--db", str(db), *options]
+
+
 @contextmanager
 def daemon(
     db: Path,
@@ -56,18 +61,7 @@ def daemon(
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[Daemon]:
     """Run the daemon until the block ends; SIGTERM ends it, if it is still there. ``log``: its stderr."""
-    command = [
-        sys.executable,
-        "-m",
-        "syncd",
-        "serve",
-        "--db",
-        str(db),
-        "--port",
-        str(port),
-        "--json",
-        *options,
-    ]
+    command = serve_command(db, "--port", str(port), "--json", *options)
     with ExitStack() as files:
         stderr = files.enter_context(log.open("wb")) if log is not None else None
         process = subprocess.Popen(

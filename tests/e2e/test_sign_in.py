@@ -11,23 +11,22 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
-from tests.e2e.programs import TOKEN, conv, daemon, end, environment, read_line, syncd, token_for
+from tests.e2e.programs import (
+    TOKEN,
+    conv,
+    daemon,
+    end,
+    environment,
+    read_line,
+    serve_command,
+    syncd,
+    token_for,
+)
 
 
 def serve(db: Path, *options: str) -> subprocess.Popen[bytes]:
     """Start a daemon that prints what people see."""
-    command = [
-        sys.executable,
-        "-m",
-        "syncd",
-        "serve",
-        "--db",
-        str(db),
-        "--port",
-        "0",
-        "--no-executor",
-        *options,
-    ]
+    command = serve_command(db, "--port", "0", "--no-executor", *options)
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -15,3 +16,11 @@ def children() -> Iterator[Children]:
     children = Children()
     yield children
     children.close()
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Have nothing logged: the daemon says of each fault that it was one."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)

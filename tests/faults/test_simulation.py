@@ -2,56 +2,34 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from collections.abc import Iterator
-
 import pytest
 
 from tests.faults.simulation.atoms import Atoms, atoms
 from tests.faults.simulation.running import simulate
-from tests.faults.simulation.sqlite_vfs import NotSupportedError
+from tests.faults.simulation.seeds import check, counted, simulated
 
 SEEDS = 24
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Have nothing logged: the daemon says of each fault that it was one."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_no_promise_is_broken(seed: int) -> None:
     """Nothing acknowledged is lost, nothing there twice, nothing shown too early, nothing left unanswered."""
-    try:
-        outcome = simulate(seed)
-    except NotSupportedError as error:
-        pytest.skip(str(error))
-    again = f"python -m tests.faults.simulation --seed {seed}"
-    assert outcome.error is None, f"{outcome.error}\nagain: {again}"
+    check(simulate, seed)
 
 
 def test_the_same_seed_tells_the_same_story() -> None:
     """To the last frame: what broke once breaks again."""
-    try:
-        first, second = simulate(3), simulate(3)
-    except NotSupportedError as error:
-        pytest.skip(str(error))
+    first, second = simulated(simulate, 3), simulated(simulate, 3)
     assert first.story == second.story
     assert first.counts == second.counts
 
 
 def test_everything_that_may_happen_happens() -> None:
     """A few seeds together see each kind of fault, and the daemon answers meanwhile."""
-    totals: Counter[str] = Counter()
-    try:
-        for seed in range(100, 103):
-            totals.update(simulate(seed).counts)
-    except NotSupportedError as error:
-        pytest.skip(str(error))
+    totals = counted(simulate, range(100, 103))
     assert [what for what, times in totals.items() if times == 0] == []
     assert totals["acknowledgements"] > 50
 

@@ -51,6 +51,19 @@ def _stream(random_: random.Random, conversation: Conversation) -> None:
         writer.finish(status, usage={"output_tokens": 3, "cost": 0.25})
 
 
+def _answer_twice(random_: random.Random, conversation: Conversation) -> None:
+    """Have two executors that were cut off from each other answer a run: the later epoch wins."""
+    run = conversation.runs.request(Target("llamacpp"), random_.choice(conversation.branches))
+    for epoch in random_.choice([(1, 2), (2, 1), (3, 3)]):
+        writer = conversation.stream(branch=run.branch, parents=run.parents, run=run.id)
+        writer.write(f"under {epoch}")
+        writer.finish()
+        conversation.runs.update(run.id, output=writer.message_id, epoch=epoch, state="complete")
+    if random_.random() < 0.5:
+        # A third one, which gave up: the run is complete all the same.
+        conversation.runs.update(run.id, state="interrupted")
+
+
 def _edit(random_: random.Random, conversation: Conversation) -> None:
     message = random_.choice(conversation.messages())
     conversation.edit(message.id, "again")
@@ -80,7 +93,7 @@ def _describe(random_: random.Random, conversation: Conversation) -> None:
 
 
 DOINGS: tuple[Callable[[random.Random, Conversation], None], ...] = (
-    *[_append] * 5, *[_stream] * 3, _edit, _fork, _merge, _choose, _redact, _describe,
+    *[_append] * 5, *[_stream] * 3, *[_answer_twice] * 2, _edit, _fork, _merge, _choose, _redact, _describe,
 )  # fmt: skip
 
 
@@ -185,6 +198,7 @@ def shown(conversation: Conversation) -> dict[str, Any]:
         "hidden": {each: graph[each].hidden_count for each in ids},
         "free": conversation.free_branch("main"),
         "title": conversation.title,
+        "runs": {run.id: run.state for run in conversation.runs.all()},
     }
 
 

@@ -29,8 +29,8 @@ def test_a_day_s_work_without_a_mouse(server: Daemon, device: Open) -> None:
     expect(one.field).to_be_focused()
     for text in ("Where shall we go?", "To the sea."):
         keys.type(text)
+        # The next is typed at once, while this one is under way.
         keys.press("Control+Enter")
-        expect(one.field).to_have_value("")
     one.shows("Where shall we go?", "To the sea.")
     conversation = one.conversation
     # Back to the last message, and up to the first.

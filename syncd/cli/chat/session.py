@@ -16,7 +16,7 @@ from adapters import AdapterError
 from adapters.answers import watching
 from crdt_conv import Conversation, CrdtConvError, Message, Part, Run, Target
 from syncd.cli.approvals import Approver, Interrupted
-from syncd.cli.chat.engine import Engine
+from syncd.cli.chat.executing import ChatExecutor
 from syncd.cli.chat.lines import Reader
 from syncd.cli.chat.slash import Leave, perform
 from syncd.cli.common import console, errors, shown
@@ -59,7 +59,7 @@ class Session:
         self.workspace = workspace
         self.conversation = conversation
         self.branch = branch
-        self.engine = Engine(workspace, conversation, wanted, context, toolset)
+        self.executor = ChatExecutor(workspace, conversation, wanted, context, toolset)
         self.toolset = toolset
         self.db = db
         self.draft = Draft()
@@ -77,7 +77,7 @@ class Session:
         self.show_log()
         console.print("[dim]/help shows what else can be typed[/]")
         async with anyio.create_task_group() as tasks:
-            await tasks.start(self.engine.serve)
+            await tasks.start(self.executor.serve)
             tasks.start_soon(self._listen)
             async with reader.interrupting(self._interrupt):
                 await self._read_all()
@@ -133,7 +133,7 @@ class Session:
         else:
             message = self.conversation.append("user", text or None, parts=draft.parts, branch=self.branch)
         self._shown.add(message.id)
-        await self.ask(self.conversation.runs.request(self.engine.target, self.branch))
+        await self.ask(self.conversation.runs.request(self.executor.target, self.branch))
 
     async def ask(self, run: Run) -> None:
         """Show a run until it is over; Ctrl-C cancels it."""

@@ -127,14 +127,14 @@ async def _quit(_session: Session, _argument: str) -> None:
 
 
 async def _model(session: Session, argument: str) -> None:
-    wanted = session.engine.wanted
+    wanted = session.executor.wanted
     if argument:
         first, _, rest = argument.partition(" ")
         if first in NAMES:
             chosen = replace(wanted, adapter=first, model=rest.strip() or None, endpoint=None)
         else:
             chosen = replace(wanted, model=argument)
-        await session.engine.use(chosen)
+        await session.executor.use(chosen)
         wanted = chosen
     console.print(f"[dim]{escape(wanted.adapter)} {escape(wanted.model or '')}[/]".rstrip())
 
@@ -191,7 +191,7 @@ async def _edit(session: Session, argument: str) -> None:
 
 
 async def _again(session: Session, _argument: str) -> None:
-    run = session.conversation.runs.again(_last(session, "assistant").id, session.engine.target)
+    run = session.conversation.runs.again(_last(session, "assistant").id, session.executor.target)
     session.branch = run.branch
     await session.ask(run)
 
@@ -227,7 +227,7 @@ async def _approve(session: Session, _argument: str) -> None:
 
 async def _explain(session: Session, _argument: str) -> None:
     tools = tools_of(await _listed(session))
-    wanted = session.engine.wanted
+    wanted = session.executor.wanted
     explained = explain(adapter_of(wanted), session.conversation, wanted, session.branch, tools)
     console.print(explanation_tree(explained.as_json()))
 

@@ -34,7 +34,8 @@ const shown = (conversation: Conversation): object => ({
   digests: Object.fromEntries([...conversation.graph.placed.keys()].map((id) => [id, conversation.digest(conversation.lin([id]))])),
   hidden: Object.fromEntries([...conversation.graph.placed.keys()].map((id) => [id, conversation.peek(id)!.hiddenCount])),
   free: conversation.freeBranch('main'),
-  title: conversation.meta.peek().title
+  title: conversation.meta.peek().title,
+  runs: Object.fromEntries(conversation.runs.peek().map((run) => [run.id, run.state]))
 })
 
 const target: Target = { adapter: 'llamacpp', model: null, endpoint: null, params: { temperature: 0.5 } }

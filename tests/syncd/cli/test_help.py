@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,12 @@ def test_shells_complete_commands_options_ids_and_branches(shell: str, tmp_path:
     assert trip in complete(shell, "--db", db, "show", trip[:4])
     assert "plan-b" in complete(shell, "--db", db, "show", trip, "--branch", "pl")
     assert "serve" in complete(shell, "se", program="syncd")
+
+
+@pytest.mark.parametrize("program", ["conv", "syncd"])
+def test_a_program_says_which_version_it_is(program: str) -> None:
+    """As everybody's does who reports a fault."""
+    assert CliRunner().invoke(APPS[program], ["--version"]).stdout.strip() == version("crdt-conv")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -7,7 +7,7 @@ import { isRaw, plain, type Json, type Raw } from './fields'
 import { Graph } from './graph'
 import { hex } from './ids'
 import { compareText, MAIN, parseMessage, type Message } from './message'
-import { parseRun, parseTarget, type Run, type Target } from './run'
+import { parseRun, parseTarget, winner, type Run, type Target } from './run'
 
 export interface Branch { name: string; title: string; isArchived: boolean }
 export interface Meta { title: string; target: Target | null; isArchived: boolean; created: number }
@@ -28,6 +28,7 @@ export class Conversation {
   private readonly watched = new Map<string, Signal<Message | undefined>>()
   private readonly contents = new Map<string, Uint8Array>()
   private choices = new Map<string, string>()
+  private epochs = '[]'
   private described = new Map<string, Raw>()
 
   constructor(readonly id: string, readonly doc: Y.Doc = new Y.Doc()) {
@@ -68,9 +69,23 @@ export class Conversation {
 
   /** Ids of the heads of a branch by (created, id); of a fork without messages, where it forked. */
   heads(branch: string = MAIN): string[] {
-    const heads = this.graph.heads(branch, this.choices).map((head) => head.id)
+    const heads = this.graph.heads(branch, this.choices, (replies) => this.settled(replies)).map((head) => head.id)
     const forkedAt = this.forkedAt(branch)
     return heads.length || branch === MAIN || forkedAt === null ? heads : [forkedAt]
+  }
+
+  /** Leave out the answers of a run that lost to another of its own. */
+  private settled<T extends { id: string }>(replies: readonly T[]): readonly T[] {
+    const ofRuns = new Map<string, string[]>()
+    for (const { id } of replies) {
+      const run = this.parsed.get(id)!.run
+      if (run !== null) ofRuns.set(run, [...(ofRuns.get(run) ?? []), id])
+    }
+    const kept = new Map([...ofRuns].map(([run, answers]) => [run, winner(this.runs.peek().find((other) => other.id === run), answers)]))
+    return replies.filter(({ id }) => {
+      const run = this.parsed.get(id)!.run
+      return run === null || kept.get(run) === id
+    })
   }
 
   nextParents(branch: string = MAIN): string[] {
@@ -201,6 +216,10 @@ export class Conversation {
       }
     })
     for (const run of runs) this.clock.see(run.created)
+    const epochs = JSON.stringify(runs.map((run) => [run.id, ...run.epochs]))
+    // Which of several answers counts may be another now.
+    if (epochs !== this.epochs) this.structure.value = this.structure.peek() + 1
+    this.epochs = epochs
     this.runs.value = runs.sort((a, b) => a.created - b.created || compareText(a.id, b.id))
   }
 

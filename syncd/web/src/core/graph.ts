@@ -6,6 +6,8 @@ import { byOrder, isComplete, isReply, type Message } from './message'
 
 type Node = Pick<Message, 'id' | 'role' | 'parents' | 'branch' | 'created' | 'status' | 'hiddenCount'>
 
+type Settle = (replies: readonly Node[]) => readonly Node[]
+
 export class Graph {
   readonly placed = new Map<string, Node>()
   private readonly waiters = new Map<string, Set<string>>()
@@ -123,13 +125,13 @@ export class Graph {
 
   // Heads
 
-  /** A branch's messages with no child on it, less alternatives, by (created, id). */
-  heads(branch: string, choices: ReadonlyMap<string, string>): Node[] {
+  /** A branch's messages with no child on it, less alternatives, by (created, id). `settle` leaves out, of several complete replies, those that lost. */
+  heads(branch: string, choices: ReadonlyMap<string, string>, settle: Settle = (replies) => replies): Node[] {
     const leaves = [...(this.leaves.get(branch) ?? [])].map((leaf) => this.placed.get(leaf)!)
     const replies = new Map<string, string | null>()
     for (const leaf of leaves) {
       const key = siblingsKey(leaf.parents, branch)
-      if (isReply(leaf) && !replies.has(key)) replies.set(key, this.reply(leaf.parents, branch, choices))
+      if (isReply(leaf) && !replies.has(key)) replies.set(key, this.reply(leaf.parents, branch, choices, settle))
     }
     const isHead = (leaf: Node): boolean => {
       if (!isReply(leaf)) return true
@@ -166,11 +168,11 @@ export class Graph {
     return this.lin([head]).filter((id) => isReply(this.placed.get(id)!) && this.placed.get(id)!.hiddenCount > 0).length
   }
 
-  private reply(parents: readonly string[], branch: string, choices: ReadonlyMap<string, string>): string | null {
+  private reply(parents: readonly string[], branch: string, choices: ReadonlyMap<string, string>, settle: Settle): string | null {
     const replies = (this.replies.get(siblingsKey(parents, branch)) ?? []).map((id) => this.placed.get(id)!)
     const complete = replies.filter(isComplete).sort(byOrder)
     const chosen = parents.length ? choices.get(parents[0]!) : undefined
-    return (complete.find((reply) => reply.id === chosen) ?? complete[0])?.id ?? null
+    return (complete.find((reply) => reply.id === chosen) ?? settle(complete)[0])?.id ?? null
   }
 }
 

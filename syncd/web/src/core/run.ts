@@ -1,6 +1,6 @@
 // Runs as values: a durable request to a model, written in the document. As crdt_conv/run.py and calls.py.
 import { Fields, isRaw, type Json, type Raw } from './fields'
-import { MAIN } from './message'
+import { compareText, MAIN } from './message'
 
 const FINAL = new Set(['complete', 'failed', 'cancelled', 'interrupted'])
 
@@ -21,6 +21,8 @@ export interface Run {
   error: Raw | null
   cancel: boolean
   calls: readonly Call[]
+  /** Of outputs: the epoch of the claim under which each was begun. */
+  epochs: ReadonlyMap<string, number>
 }
 
 export const isOver = (run: Run): boolean => FINAL.has(run.state)
@@ -37,16 +39,26 @@ export const parseRun = (id: string, raw: Json): Run => {
     parents: fields.texts('parents'),
     branch: fields.text('branch', MAIN),
     target: parseTarget(fields.map('target')),
-    state: fields.text('state', 'requested'),
+    // Once an owner was through, whatever another wrote meanwhile.
+    state: fields.raw.completed === true ? 'complete' : fields.text('state', 'requested'),
     created: fields.milliseconds('created'),
     requestedBy: fields.text('requested_by', ''),
     outputs: fields.texts('outputs', []),
     sent: fields.optionalMap('sent'),
     error: fields.optionalMap('error'),
     cancel: fields.flag('cancel'),
-    calls: readCalls(fields.raw)
+    calls: readCalls(fields.raw),
+    epochs: readEpochs(fields.raw)
   }
 }
+
+/** Which of several whole answers counts, of executors that were cut off from each other: the highest epoch, of two the smallest id. */
+export const winner = (run: Run | undefined, answers: readonly string[]): string | undefined =>
+  [...answers].sort((a, b) => (run?.epochs.get(b) ?? 0) - (run?.epochs.get(a) ?? 0) || compareText(a, b))[0]
+
+const readEpochs = (raw: Raw): Map<string, number> =>
+  new Map(Object.entries(raw).flatMap(([key, value]): [string, number][] =>
+    key.startsWith('epoch:') && typeof value === 'number' && value >= 0 && value < 2 ** 52 ? [[key.slice('epoch:'.length), Math.trunc(value)]] : []))
 
 export const parseTarget = (raw: Json): Target => {
   const target = Fields.of(raw)

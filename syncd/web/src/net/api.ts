@@ -72,7 +72,6 @@ export const api = {
   explain: (id: string, asked: { adapter?: string | undefined; model?: string | undefined; endpoint?: string | undefined; branch?: string | undefined }): Promise<Explanation> =>
     json(`${of(id)}/explain?${query(asked)}`),
   models: (): Promise<{ models: Offered[] }> => json('models'),
-  shown: (id: string, branch: string): Promise<unknown> => json(`${of(id)}?${query({ branch, hidden: 'true' })}`),
   blob: async (sha256: string, conversation: string): Promise<Blob> => (await request(`blobs/${sha256}?${query({ conversation })}`)).blob(),
   putBlob: (sha256: string, data: Blob, conversation: string): Promise<Response> => request(`blobs/${sha256}?${query({ conversation })}`, { method: 'PUT', body: data, headers: { 'Content-Type': 'application/octet-stream' } }),
 

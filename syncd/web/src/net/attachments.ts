@@ -13,7 +13,7 @@ export interface Attachment { type: 'media'; mime: string; sha256: string; size:
 
 /** Blobs that the daemon does not have yet: SHA-256 to the conversation they belong to. */
 const unsent = kept<Record<string, string>>('blobs', {})
-export const isSending = signal(false)
+const isSending = signal(false)
 
 interface Ask { conversation: string; branch: string; parents: string[]; target: Target; digests: string[] }
 

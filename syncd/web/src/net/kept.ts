@@ -69,6 +69,5 @@ const transact = async <T>(mode: IDBTransactionMode, act: (store: IDBObjectStore
 
 export const table = {
   get: <T>(key: string): Promise<T | undefined> => transact('readonly', (store) => store.get(key) as IDBRequest<T | undefined>),
-  put: (key: string, value: unknown): Promise<unknown> => transact('readwrite', (store) => store.put(value, key)),
-  remove: (key: string): Promise<unknown> => transact('readwrite', (store) => store.delete(key))
+  put: (key: string, value: unknown): Promise<unknown> => transact('readwrite', (store) => store.put(value, key))
 }

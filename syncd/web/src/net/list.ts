@@ -4,7 +4,7 @@ import { newId } from '../core/ids'
 import { api, ApiError, type Listed, type Offered } from './api'
 import { refusal, token } from './identity'
 import { kept, table } from './kept'
-import { forget, link, open, reconnect } from './session'
+import { forget, link, open } from './session'
 
 /** `isLocal`: begun here, and not seen in the daemon's list yet. */
 export interface Entry extends Listed { isLocal?: boolean }
@@ -127,4 +127,3 @@ const watchUntil = async (signal: AbortSignal): Promise<void> => {
   }
 }
 
-export { reconnect }

@@ -11,7 +11,7 @@ import { dialog } from './dialogs'
 import { Icon } from './icons'
 import { modelName } from './message'
 import { attempt, notify } from './notices'
-import { activeRuns, askForAnswer, isTyping, send, stop, target, view } from './state'
+import { activeRuns, askForAnswer, current, destination, isTyping, send, stop, target, targetOf, view } from './state'
 
 /** Files that wait to be sent, by conversation. */
 const attached = signal<ReadonlyMap<string, readonly Attachment[]>>(new Map())
@@ -82,6 +82,7 @@ export const Composer = ({ one }: { one: OpenConversation }): JSX.Element => {
     }
     // At once: what is written from now on is another message.
     const said = text
+    const into = destination()
     setText('')
     attached.value = without(one.id)
     // One after another, so that the second has the first as its parent.
@@ -90,15 +91,17 @@ export const Composer = ({ one }: { one: OpenConversation }): JSX.Element => {
       await attempt(async () => {
         await one.readable()
         const isWhole = areSent(files.map((file) => file.sha256))
-        const { message, branch } = send(said.trim(), files, { answer: answer && isWhole })
+        const { message, branch } = send(current.peek() === one ? destination() : into, said.trim(), files, { answer: answer && isWhole })
         isSent = true
         if (answer && !isWhole) {
-          askWhenSent({ conversation: one.id, branch, parents: [message], target: target.peek(), digests: files.map((file) => file.sha256) })
+          askWhenSent({ conversation: one.id, branch, parents: [message], target: targetOf(one), digests: files.map((file) => file.sha256) })
           notify('The answer is asked for as soon as the daemon has the files.')
         }
       })
       if (!isSent) {
         setText((now) => now || said)
+        // Also where nobody looks any more.
+        writer.setDraft(device.peek(), said)
         attached.value = new Map(attached.peek()).set(one.id, [...files, ...(attached.peek().get(one.id) ?? [])])
       }
       const written = field.current?.value ?? ''

@@ -1,6 +1,6 @@
 // Small things that every view is made of: icon buttons, menus, dialogs.
 import type { ComponentChildren, JSX, TargetedKeyboardEvent } from 'preact'
-import { useEffect, useId, useRef, useState } from 'preact/hooks'
+import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { Icon, type IconName } from './icons'
 
 interface IconButtonProps { icon: IconName; label: string; onClick: (event: MouseEvent) => void; disabled?: boolean; pressed?: boolean; class?: string; shortcut?: string; size?: number }
@@ -84,6 +84,34 @@ export const Dialog = ({ title, onClose, children, isWide = false }: { title: st
         {children}
       </div>
     </dialog>
+  )
+}
+
+interface TitleFormProps { label: string; before: string; class?: string; onSave: (title: string) => void; onDone: () => void }
+
+/** A field in the place of a title: Enter and leaving it save, Escape does not. */
+export const TitleForm = ({ label, before, class: name, onSave, onDone }: TitleFormProps): JSX.Element => {
+  const field = useRef<HTMLInputElement>(null)
+  useLayoutEffect(() => field.current?.select(), [])
+  const isDone = useRef(false)
+  const save = (): void => {
+    // Enter saves, and then the field is left.
+    if (isDone.current) return
+    isDone.current = true
+    const title = field.current?.value.trim() ?? before
+    if (title !== before) onSave(title)
+    onDone()
+  }
+  const leave = (event: TargetedKeyboardEvent<HTMLInputElement>): void => {
+    if (event.key !== 'Escape') return
+    event.stopPropagation()
+    isDone.current = true
+    onDone()
+  }
+  return (
+    <form class={name} onSubmit={(event) => { event.preventDefault(); save() }}>
+      <input ref={field} aria-label={label} defaultValue={before} maxLength={500} onBlur={save} onKeyDown={leave} />
+    </form>
   )
 }
 

@@ -64,8 +64,21 @@ const whole = async (one: OpenConversation): Promise<string> => {
 
 const asHidden = async ({ data, ...field }: Raw, read: (digest: unknown) => Promise<Uint8Array | null>): Promise<object> => {
   const given = data ?? await read(field.blob)
-  if (given instanceof Uint8Array) return field.encoding === 'utf-8' ? { ...field, data: new TextDecoder().decode(given) } : { ...field, data_base64: base64(given) }
+  if (given instanceof Uint8Array) {
+    const read = decoded(given, field.encoding)
+    return read === undefined ? { ...field, data_base64: base64(given) } : { ...field, data: read }
+  }
   return given === null || given === undefined ? field : { ...field, data: given }
+}
+
+/** A blob as what its field says that it was; a stranger's may be no text, or no JSON: then it is bytes. */
+const decoded = (data: Uint8Array, encoding: Json): Json | undefined => {
+  try {
+    const text = encoding === 'utf-8' || encoding === 'json' ? new TextDecoder('utf-8', { fatal: true }).decode(data) : undefined
+    return encoding === 'json' ? JSON.parse(text!) as Json : text
+  } catch {
+    return undefined
+  }
 }
 
 const asJson = ({ id, role, parents, branch, status, author, created, parts, ...message }: Message): object => ({

@@ -1,11 +1,11 @@
 // The head of a conversation: its title, branch, who is here, and what can be done with all of it.
 import type { JSX } from 'preact'
-import { useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import { MAIN } from '../core/message'
 import { sentence } from '../net/api'
 import { refusal } from '../net/identity'
 import type { OpenConversation } from '../net/session'
-import { IconButton, Menu } from './controls'
+import { IconButton, Menu, TitleForm } from './controls'
 import { dialog } from './dialogs'
 import { save } from './export'
 import { attempt } from './notices'
@@ -23,7 +23,7 @@ export const Header = ({ one }: { one: OpenConversation }): JSX.Element => {
   return (
     <header class="head">
       <IconButton icon="menu" label="Show conversations" class="phone-only" onClick={() => { isListShown.value = true }} />
-      {isRenamed ? <Rename one={one} onDone={() => setRenamed(false)} /> : (
+      {isRenamed ? <TitleForm class="rename" label="Title" before={title} onSave={(given) => void attempt(() => one.writer.rename(given))} onDone={() => setRenamed(false)} /> : (
         <h1><button type="button" class="title" title="Rename" onClick={() => setRenamed(true)} dir="auto" aria-label={`${title || 'Untitled'}, rename`}>{title || 'Untitled'}</button></h1>
       )}
       {isArchived && <span class="tag">archived</span>}
@@ -50,22 +50,6 @@ export const Header = ({ one }: { one: OpenConversation }): JSX.Element => {
       ]} />
       {isRemoved && <Remove entry={entry} onDone={() => setRemoved(false)} />}
     </header>
-  )
-}
-
-const Rename = ({ one, onDone }: { one: OpenConversation; onDone: () => void }): JSX.Element => {
-  const field = useRef<HTMLInputElement>(null)
-  const before = one.conversation.meta.peek().title
-  useLayoutEffect(() => field.current?.select(), [])
-  const save = (): void => {
-    const title = field.current?.value.trim() ?? before
-    if (title !== before) void attempt(() => one.writer.rename(title))
-    onDone()
-  }
-  return (
-    <form class="rename" onSubmit={(event) => { event.preventDefault(); save() }}>
-      <input ref={field} aria-label="Title" defaultValue={before} maxLength={500} onBlur={save} onKeyDown={(event) => { if (event.key === 'Escape') { event.currentTarget.value = before; onDone() } }} />
-    </form>
   )
 }
 

@@ -55,13 +55,13 @@ addEventListener('hashchange', follow)
 addEventListener('popstate', follow)
 
 /** Go somewhere; what is left out stays, but a new place forgets what was special about the old one. */
-export const go = (to: Partial<Route>, { replace = false } = {}): void => {
+export const go = (to: Partial<Route>): void => {
   const from = route.peek()
   const isOther = (to.id !== undefined && to.id !== from.id) || (to.branch !== undefined && to.branch !== from.branch)
   const next: Route = { ...from, ...(isOther ? { branch: MAIN, at: null, message: null } : {}), ...to }
   if (to.id !== undefined && to.id !== from.id && to.panel === undefined && next.panel === 'inspect') next.panel = null
   const hash = format(next)
-  if (hash !== format(from)) history[replace ? 'replaceState' : 'pushState'](null, '', `${location.pathname}${location.search}${hash}`)
+  if (hash !== format(from)) history.pushState(null, '', `${location.pathname}${location.search}${hash}`)
   batch(() => {
     route.value = next
     if (to.id !== undefined) isListShown.value = !to.id

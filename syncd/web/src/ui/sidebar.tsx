@@ -1,11 +1,11 @@
 // The list of conversations: searched, begun, renamed, archived.
 import { signal, useSignal, useSignalEffect } from '@preact/signals'
 import type { JSX, TargetedKeyboardEvent } from 'preact'
-import { useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import { api, type Found } from '../net/api'
 import { isListLoaded, list, remove, type Entry } from '../net/list'
 import { link, open, outbox, shownCount } from '../net/session'
-import { Dialog, IconButton, Menu, shortTime } from './controls'
+import { Dialog, IconButton, Menu, shortTime, TitleForm } from './controls'
 import { dialog } from './dialogs'
 import { Icon } from './icons'
 import { attempt, notify } from './notices'
@@ -101,7 +101,7 @@ const Row = ({ entry }: { entry: Entry }): JSX.Element => {
   const isCurrent = conversationId.value === entry.id
   const waits = shownCount(outbox.value[entry.id] ?? 0)
   const title = titleOf(entry)
-  if (doing === 'rename') return <li class="row is-renamed"><Rename entry={entry} onDone={() => setDoing(null)} /></li>
+  if (doing === 'rename') return <li class="row is-renamed"><TitleForm label="New title" before={entry.title} onSave={(given) => rename(entry, given)} onDone={() => setDoing(null)} /></li>
   return (
     <li class={`row ${isCurrent ? 'is-current' : ''}`}>
       <a href={`#/${encodeURIComponent(entry.id)}`} aria-current={isCurrent ? 'page' : undefined} onClick={(event) => { if (!event.metaKey && !event.ctrlKey) { event.preventDefault(); go({ id: entry.id }) } }}>
@@ -129,22 +129,9 @@ export const archive = (entry: { id: string; title: string; archived?: boolean }
   })
 }
 
-const Rename = ({ entry, onDone }: { entry: Entry; onDone: () => void }): JSX.Element => {
-  const input = useRef<HTMLInputElement>(null)
-  useLayoutEffect(() => input.current?.select(), [])
-  const save = (): void => {
-    const title = input.current?.value.trim() ?? ''
-    if (title !== entry.title) {
-      const one = open(entry.id)
-      void one.stored().then(() => one.writer.rename(title))
-    }
-    onDone()
-  }
-  return (
-    <form onSubmit={(event) => { event.preventDefault(); save() }}>
-      <input ref={input} aria-label="New title" defaultValue={entry.title} maxLength={500} onBlur={save} onKeyDown={(event) => { if (event.key === 'Escape') { event.stopPropagation(); event.currentTarget.value = entry.title; onDone() } }} />
-    </form>
-  )
+const rename = (entry: Entry, title: string): void => {
+  const one = open(entry.id)
+  void one.stored().then(() => one.writer.rename(title))
 }
 
 export const Remove = ({ entry, onDone }: { entry: { id: string; title: string }; onDone: () => void }): JSX.Element => (

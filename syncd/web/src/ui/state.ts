@@ -117,11 +117,11 @@ effect(() => {
 
 // What a person does
 
-/** Which model answers here: the conversation's, else the daemon's first. */
-export const target = computed<Target>(() => {
-  const chosen = current.value?.conversation.meta.value.target
-  return chosen ?? { ...(offered.value[0] ?? firstOffered()), endpoint: null, params: {} }
-})
+/** Which model answers in a conversation: its own, else the daemon's first. */
+export const targetOf = (one: OpenConversation | null): Target =>
+  one?.conversation.meta.value.target ?? { ...(offered.value[0] ?? firstOffered()), endpoint: null, params: {} }
+
+export const target = computed<Target>(() => targetOf(current.value))
 
 const here = (): OpenConversation => {
   const one = current.peek()
@@ -137,25 +137,30 @@ export const begin = (): void => {
  * Where what is written now goes: the end of the branch; looking at the past, a fork from there. What is
  * written within one update can't be read back in it, so the parents are told.
  */
-const writingPlace = (): { branch: string; parents: readonly string[] } => {
-  const { conversation } = here()
-  const { at } = route.peek()
-  if (!at || !view.peek().isPast) return { branch: branch.peek(), parents: conversation.nextParents(branch.peek()) }
+const placeIn = ({ one, branch, at }: Destination): { branch: string; parents: readonly string[] } => {
+  const { conversation } = one
+  if (!at) return { branch, parents: conversation.nextParents(branch) }
   return { branch: conversation.freeBranch(conversation.graph.get(at).branch), parents: [at] }
 }
 
+/** The conversation, branch and moment that somebody looks at. */
+export interface Destination { one: OpenConversation; branch: string; at: string | null }
+
+/** Where what is written now goes, also if its writer has gone elsewhere until it can be written. */
+export const destination = (): Destination => ({ one: here(), branch: branch.peek(), at: view.peek().isPast ? route.peek().at : null })
+
 const TITLE_LENGTH = 60
 
-export const send = (text: string, parts: readonly { type: string; [key: string]: unknown }[], { answer = true } = {}): { message: string; branch: string } => {
-  const one = here()
+export const send = (into: Destination, text: string, parts: readonly { type: string; [key: string]: unknown }[], { answer = true } = {}): { message: string; branch: string } => {
+  const { one } = into
   const { conversation, writer } = one
-  const place = writingPlace()
+  const place = placeIn(into)
   const written = writer.together(() => {
     if (!conversation.meta.peek().title && text.trim()) writer.rename(titleFrom(text))
     const message = { ...(text ? { text } : {}), parts, ...place }
-    return answer ? writer.ask(message, target.peek()).message : writer.append(message)
+    return answer ? writer.ask(message, targetOf(one)).message : writer.append(message)
   })
-  if (place.branch !== branch.peek() || route.peek().at) go({ branch: place.branch, at: null })
+  if (current.peek() === one && (place.branch !== branch.peek() || route.peek().at)) go({ branch: place.branch, at: null })
   touch(one.id)
   return { message: written, branch: place.branch }
 }
@@ -167,7 +172,7 @@ const titleFrom = (text: string): string => {
 
 export const askForAnswer = (): void => {
   const { writer, conversation } = here()
-  const { branch: name, parents } = writingPlace()
+  const { branch: name, parents } = placeIn(destination())
   if (parents.length === 1 && isReply(conversation.graph.get(parents[0]!))) writer.request(target.peek(), name)
   else writer.requestFor(parents, target.peek(), name)
   if (name !== branch.peek()) go({ branch: name, at: null })

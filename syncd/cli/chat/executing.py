@@ -12,7 +12,7 @@ from syncd.models import LocalModel, adapter_of
 from syncd.tools import Toolset
 
 
-class Engine:
+class ChatExecutor:
     """Fulfils the runs of one conversation in a task of its own, unless a daemon does."""
 
     def __init__(
