@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Final
 
 import typer
+from rich.markup import escape
 
 from crdt_conv import Conversation, InvalidMessage
 from syncd.cli.common import (
@@ -15,9 +16,7 @@ from syncd.cli.common import (
     errors,
     is_interactive,
     print_json,
-    printable,
     run_async,
-    shown,
 )
 from syncd.cli.following import Waiting, waiting
 from syncd.cli.look import IdArgument
@@ -79,7 +78,7 @@ class Approver:
     def _say_how(self, conversation: Conversation, call: Waiting) -> None:
         command = f"conv approve {conversation.id} {call.run} {call.call} --yes"
         text = f"{call.name} {call.arguments} waits for approval: {command}"
-        errors.print(printable(text), style="yellow", markup=False, soft_wrap=True)
+        errors.print(text, style="yellow", markup=False, soft_wrap=True)
 
     def give_up(self, run_id: str) -> None:
         """
@@ -178,6 +177,6 @@ def _print(said: Sequence[tuple[Waiting, str]], *, is_json: bool) -> None:
     for call, answer in said:
         # Never in columns: ids are there to be copied.
         console.print(
-            f"[bold]{shown(call.name)}[/] {shown(call.arguments)}  {VERDICTS[answer]}", soft_wrap=True
+            f"[bold]{escape(call.name)}[/] {escape(call.arguments)}  {VERDICTS[answer]}", soft_wrap=True
         )
-        console.print(f"  [dim]run {call.run}  call {call.call}[/]", soft_wrap=True)
+        console.print(f"  [dim]run {escape(call.run)}  call {escape(call.call)}[/]", soft_wrap=True)

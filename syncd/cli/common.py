@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,16 +24,28 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import anyio
 import platformdirs
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from adapters.errors import AdapterError
 from crdt_conv import CrdtConvError
 from crdt_conv.store.lock import read_owner
 from syncd.errors import StartError, SyncdError
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+_CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+
+
+class Terminal(Console):
+    """A console that shows what strangers and models wrote, and has no terminal obey it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render without control characters, but for what rich itself tells the terminal."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=segment.text.translate(_CONTROLS))
+
+
+console = Terminal(highlight=False)
+errors = Terminal(stderr=True, highlight=False)
 
 _APP = "crdt-conv"
 
@@ -97,19 +109,6 @@ VersionOption = Annotated[
     typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version, and end."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-
-
-_CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
-
-
-def printable(text: str) -> str:
-    """Return a text without what a terminal would obey: it may be a stranger's, or a model's."""
-    return text.translate(_CONTROLS)
-
-
-def shown(text: str) -> str:
-    """Return a text for rich, with neither markup nor control characters."""
-    return escape(printable(text))
 
 
 def is_interactive() -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from crdt_conv import Conversation, Message
-from syncd.cli.common import printable
 
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
 
@@ -57,7 +56,7 @@ def _draw_row(drawn: Text, message: Message, column: int, open_columns: set[int]
     drawn.append(f"{message.id[-6:]} ", "dim")
     drawn.append(f"{message.branch} ", COLOURS[column % len(COLOURS)])
     drawn.append(f"{message.author.name or message.role}: ", "bold")
-    drawn.append(printable(" ".join(message.text.split())) or _beside_text(message))
+    drawn.append(" ".join(message.text.split()) or _beside_text(message))
     drawn.append("\n")
 
 
@@ -65,7 +64,7 @@ def _beside_text(message: Message) -> str:
     """Return what a message without text is made of."""
     calls = [str(part.content.get("name") or "?") for part in message.parts if part.type == "tool_call"]
     if calls:
-        return printable(f"▸ {', '.join(calls)}")
+        return f"▸ {', '.join(calls)}"
     results = [part for part in message.parts if part.type == "tool_result"]
     if results:
         return "✗" if any(part.content.get("is_error") is True for part in results) else "✓"

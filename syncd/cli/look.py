@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crdt_conv import MAIN, Conversation, HiddenField, Log, Message, Part, StoreMissing
-from syncd.cli.common import DbOption, JsonOption, console, print_json, shown
+from syncd.cli.common import DbOption, JsonOption, console, print_json
 from syncd.cli.completing import complete_branch, complete_conversation
 from syncd.cli.graph import draw_graph
 from syncd.cli.workspace import find, reading
@@ -54,7 +54,7 @@ def ls(db: DbOption, json: JsonOption = False) -> None:
         return
     table = Table("id", "title", "changed", box=None, header_style="dim")
     for info in infos:
-        table.add_row(info.id, shown(info.title) or "[dim]untitled[/]", _when(info.updated))
+        table.add_row(info.id, escape(info.title) or "[dim]untitled[/]", _when(info.updated))
     console.print(table)
 
 
@@ -114,7 +114,9 @@ def verify(conversation_id: IdArgument, db: DbOption, json: JsonOption = False) 
 def print_log(conversation: Conversation, log: Log, *, hidden: bool = False) -> None:
     """Print a log for people, with the hidden fields of its messages where they are asked for."""
     branches = ", ".join(conversation.branches)
-    console.rule(f"[bold]{shown(conversation.title) or 'untitled'}[/]  [dim]{log.branch}[/]", align="left")
+    console.rule(
+        f"[bold]{escape(conversation.title) or 'untitled'}[/]  [dim]{escape(log.branch)}[/]", align="left"
+    )
     for message in log.messages:
         print_message(message)
         if hidden and message.hidden_count:
@@ -133,9 +135,10 @@ def print_message(message: Message) -> None:
         console.print("[dim]── merged ──[/]")
         return
     who = message.author.name or message.role
-    status = "" if message.is_complete else f" [yellow]({message.status})[/]"
+    status = "" if message.is_complete else f" [yellow]({escape(message.status)})[/]"
     style = STYLES.get(message.role, "bold")
-    console.print(f"[{style}]{shown(who)}[/]{status} [dim]{escape(message.branch)} {message.id}[/]")
+    where = escape(f"{message.branch} {message.id}")
+    console.print(f"[{style}]{escape(who)}[/]{status} [dim]{where}[/]")
     for part in message.parts:
         console.print(_part(part), soft_wrap=part.type != "text")
     console.print()
@@ -146,18 +149,18 @@ def _part(part: Part) -> str:
     content = {key: value if isinstance(value, str) else "" for key, value in part.content.items()}
     match part.type:
         case "text" | "summary":
-            return shown(part.text)
+            return escape(part.text)
         case "tool_call":
             arguments = in_a_line(content.get("arguments", ""))
-            return f"[cyan]▸ {shown(content.get('name', ''))}[/] [dim]{shown(arguments)}[/]"
+            return f"[cyan]▸ {escape(content.get('name', ''))}[/] [dim]{escape(arguments)}[/]"
         case "tool_result":
             is_error = part.content.get("is_error") is True
             mark = "[red]✗[/]" if is_error else "[green]✓[/]"
-            return f"{mark} [dim]{shown(in_a_line(content.get('content', '')))}[/]"
+            return f"{mark} [dim]{escape(in_a_line(content.get('content', '')))}[/]"
         case "media":
-            return f"[dim]▣ {shown(content.get('name') or content.get('mime') or 'a file')}[/]"
+            return f"[dim]▣ {escape(content.get('name') or content.get('mime') or 'a file')}[/]"
         case _:
-            return f"[dim]{shown(part.type)}[/]"
+            return f"[dim]{escape(part.type)}[/]"
 
 
 def in_a_line(text: str) -> str:
@@ -176,7 +179,9 @@ def _hidden_table(fields: list[HiddenField]) -> Table:
             if field.blob
             else "JSON"
         )
-        table.add_row(escape(field.kind), escape(field.space), field.binding, field.at or "", size)
+        table.add_row(
+            escape(field.kind), escape(field.space), escape(field.binding), escape(field.at or ""), size
+        )
     return table
 
 

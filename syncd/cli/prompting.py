@@ -13,11 +13,12 @@ from contextlib import contextmanager
 import anyio
 from prompt_toolkit import PromptSession
 from prompt_toolkit.patch_stdout import patch_stdout
+from rich.markup import escape
 
 from adapters.answers import watching
 from crdt_conv import Conversation
 from syncd.cli.approvals import Interrupted
-from syncd.cli.common import errors, shown
+from syncd.cli.common import errors
 from syncd.cli.following import Waiting, waiting
 
 VERDICTS = {"y": "yes", "yes": "yes", "n": "no", "no": "no", "a": "always", "always": "always"}
@@ -33,7 +34,7 @@ async def ask_approval(conversation: Conversation, call: Waiting, *, may_be_alwa
     choices = "y/n/always" if may_be_always else "y/n"
     session: PromptSession[str] = PromptSession()
     # All of the arguments: who approves is to know what.
-    errors.print(f"[yellow]{shown(call.name)}[/] {shown(call.arguments)}", soft_wrap=True)
+    errors.print(f"[yellow]{escape(call.name)}[/] {escape(call.arguments)}", soft_wrap=True)
     async with watching(conversation) as changes, anyio.create_task_group() as tasks:
 
         async def leave_when_answered() -> None:

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import anyio
 import typer
+from rich.markup import escape
 
 from adapters import Executor, RunFailed
 from adapters.answers import answer, cancel
 from crdt_conv import Conversation, Message, Run, Target
 from syncd.cli.approvals import Approver, Interrupted
-from syncd.cli.common import console, errors, printable, shown
+from syncd.cli.common import console, errors
 from syncd.cli.following import Called, Event, Parked, Returned, Said, Waiting, follow
 from syncd.cli.look import in_a_line
 from syncd.cli.toolset import refuse_flags, warning
@@ -103,14 +104,14 @@ class Screen:
             case Said():
                 if event.is_new:
                     self.end_line()
-                console.out(printable(event.text), end="", highlight=False)
+                console.out(event.text, end="", highlight=False)
                 self._is_in_line = not event.text.endswith("\n")
             case Called():
-                self._note(f"[cyan]▸ {shown(event.name)}[/] [dim]{shown(in_a_line(event.arguments))}[/]")
+                self._note(f"[cyan]▸ {escape(event.name)}[/] [dim]{escape(in_a_line(event.arguments))}[/]")
             case Returned(is_error=True):
-                self._note(f"[red]✗ {shown(event.name)}[/] [dim]{shown(in_a_line(event.text))}[/]")
+                self._note(f"[red]✗ {escape(event.name)}[/] [dim]{escape(in_a_line(event.text))}[/]")
             case Returned():
-                self._note(f"[green]✓ {shown(event.name)}[/] [dim]{shown(in_a_line(event.text))}[/]")
+                self._note(f"[green]✓ {escape(event.name)}[/] [dim]{escape(in_a_line(event.text))}[/]")
             case Waiting() | Parked():
                 self.end_line()
 

@@ -42,7 +42,7 @@ def search(
     for result in results:
         found = result["conversation"]
         title = escape(found["title"]) or "untitled"
-        console.print(f"[bold]{title}[/] [dim]{found['id']} {result['message'] or ''}[/]")
+        console.print(f"[bold]{title}[/] [dim]{found['id']} {escape(result['message'] or '')}[/]")
         pieces = (_piece(piece) for piece in result["snippet"] if result["message"] is not None)
         console.print("".join(pieces) or "[dim]its title[/]")
         console.print()

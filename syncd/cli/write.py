@@ -93,7 +93,7 @@ def fork(
         if json:
             print_json({"branch": branch, "at": message})
         else:
-            console.print(f"branch {escape(branch)} begins at {message}")
+            console.print(f"branch {escape(branch)} begins at {escape(message)}")
 
     run_async(main)
 
@@ -173,7 +173,7 @@ def redact(
             if json:
                 print_json(message_json(conversation, redacted))
             else:
-                console.print(f"{found}{copies} is redacted")
+                console.print(f"{escape(found)}{copies} is redacted")
 
     run_async(main)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
+from rich.markup import escape
 
 from adapters import AdapterError
 from adapters.answers import watching
@@ -19,7 +20,7 @@ from syncd.cli.approvals import Approver, Interrupted
 from syncd.cli.chat.executing import ChatExecutor
 from syncd.cli.chat.lines import Reader
 from syncd.cli.chat.slash import Leave, perform
-from syncd.cli.common import console, errors, shown
+from syncd.cli.common import console, errors
 from syncd.cli.following import Waiting, waiting
 from syncd.cli.look import print_log, print_message
 from syncd.cli.running import Screen, watch
@@ -185,7 +186,7 @@ class Session:
         for call in self.waiting():
             if call.call not in self._waiting:
                 self._waiting.add(call.call)
-                told = f"[yellow]{shown(call.name)} {shown(call.arguments)} waits: /approve[/]"
+                told = f"[yellow]{escape(call.name)} {escape(call.arguments)} waits: /approve[/]"
                 console.print(told, soft_wrap=True)
 
     async def _listen(self) -> None:

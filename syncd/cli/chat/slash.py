@@ -157,7 +157,7 @@ async def _fork(session: Session, argument: str) -> None:
     message = find_message(session.conversation, at.strip()) if at.strip() else log.messages[-1].id
     session.conversation.fork(name, message)
     session.enter(name)
-    console.print(f"[dim]branch {escape(name)} begins at {message}[/]")
+    console.print(f"[dim]branch {escape(name)} begins at {escape(message)}[/]")
 
 
 async def _merge(session: Session, argument: str) -> None:
