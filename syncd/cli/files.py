@@ -32,7 +32,7 @@ from syncd.interchange import (
     put_in,
 )
 
-SUFFIXES = {".json", ".jsonl", ".db", ".zip", ".ydoc"}
+SUFFIXES = {".json", ".jsonl", ".db", ".zip", ".ydoc", ".gz"}
 
 FilesArgument = Annotated[
     list[Path],
@@ -124,6 +124,7 @@ def _as_json(outcome: _Outcome) -> dict[str, Any]:
         ],
         "unknown": dict(outcome.findings.unknown.most_common()),
         "left_out": dict(outcome.findings.left_out.most_common()),
+        "damaged": dict(outcome.findings.damaged.most_common()),
         "refused": outcome.refused,
     }
 
@@ -137,6 +138,7 @@ def _print(outcome: _Outcome) -> None:
         console.print(table)
     _print_counts("not understood, and kept", outcome.findings.unknown)
     _print_counts("no part of a conversation", outcome.findings.left_out)
+    _print_counts("not there, or not whole", outcome.findings.damaged)
     for file, reason in outcome.refused.items():
         errors.print(f"error: {file}: {reason}", style="red", markup=False, soft_wrap=True)
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,6 +20,10 @@ from crdt_conv import HiddenField, Part
 
 UNKNOWN: Final = "unknown"
 """The kind of hidden field that keeps what nobody understood."""
+
+
+Blob = bytes | Callable[[], bytes]
+"""The bytes of a file, or how to read them."""
 
 
 class ImportRefused(Exception):
@@ -35,7 +39,7 @@ class Record:
     role: str
     parts: tuple[Part, ...] = ()
     hidden: tuple[HiddenField, ...] = ()
-    blobs: tuple[bytes, ...] = ()
+    blobs: tuple[Blob, ...] = ()
     created: int = 0
     name: str = ""
     model: str | None = None
@@ -61,11 +65,12 @@ class Imported:
 
 
 class Findings:
-    """What was not understood, and what was left out on purpose, with how often."""
+    """What was not understood, what was left out on purpose, and what could not be read, with how often."""
 
     def __init__(self) -> None:
         self.unknown: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
+        self.damaged: Counter[str] = Counter()
 
     def note_unknown(self, what: str) -> None:
         """Say that something was kept, and not understood."""
@@ -74,6 +79,10 @@ class Findings:
     def leave_out(self, what: str) -> None:
         """Say that something is no part of a conversation, and was not taken along."""
         self.left_out[what] += 1
+
+    def note_damaged(self, what: str) -> None:
+        """Say that something is not whole, so that nothing of it could be taken along."""
+        self.damaged[what] += 1
 
 
 class Draft:
@@ -94,8 +103,12 @@ class Draft:
         return part_id
 
     def text(self, text: Any, part_type: str = "text") -> str | None:
-        """Add a text, unless there is none."""
-        return self.add(part_type, text=text) if isinstance(text, str) and text else None
+        """Add a text, unless there is none; what should be one and is not is kept."""
+        if isinstance(text, str):
+            return self.add(part_type, text=text) if text else None
+        if text not in (None, [], {}):
+            self.keep(f"{part_type} that is none", text)
+        return None
 
     def call(self, call_id: Any, name: Any, arguments: Any) -> str:
         """Add a tool call; arguments are JSON, or its text."""
@@ -136,13 +149,19 @@ class Draft:
 
     def keep_keys(self, what: str, value: Mapping[str, Any], known: Collection[str]) -> None:
         """Keep the keys of an object that are not understood and not empty."""
-        rest = {
-            key: item for key, item in value.items() if key not in known and item not in (None, "", [], {})
-        }
+        rest = {key: item for key, item in value.items() if key not in known and not _is_nothing(item)}
         for key in rest:
             self._findings.note_unknown(f"{what}.{key}")
         if rest:
             self.seal(self._program, UNKNOWN, compact(rest).encode(), at=None)
+
+    def keep_rest(
+        self, value: Mapping[str, Any], known: Collection[str], kind: str, at: str | None = None
+    ) -> None:
+        """Keep what else is known of a part, or of the whole message, and has no place of its own."""
+        rest = {key: item for key, item in value.items() if key not in known and not _is_nothing(item)}
+        if rest:
+            self.seal(self._program, kind, compact(rest).encode(), at=at)
 
     @property
     def is_empty(self) -> bool:
@@ -152,6 +171,19 @@ class Draft:
     def record(self, key: str, parent: str | None, role: str, **rest: Any) -> Record:
         """Return the record."""
         return Record(key, parent, role, tuple(self.parts), tuple(self.hidden), tuple(self.blobs), **rest)
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or value in ("", [], {})
+
+
+def keep_outer(imported: Imported, value: Mapping[str, Any], known: Collection[str]) -> None:
+    """Keep what a program says of a conversation as a whole, with its first message."""
+    draft = Draft(imported.program, Findings())
+    draft.keep_rest(value, known, "conversation")
+    if draft.hidden and imported.records:
+        first = imported.records[0]
+        imported.records[0] = replace(first, hidden=(*first.hidden, *draft.hidden))
 
 
 def clean(value: Any) -> Any:

@@ -3,21 +3,24 @@ Files as programs write them, opened without reading all of them at once.
 
 A file is JSON (one conversation, or a list of them), JSON lines, an SQLite database, a zip with
 any of these, or an encoded Yjs document. What it is is told by how it begins, not by its name.
+What a file beside it says of pictures and attachments is looked up in the same zip or folder.
 """
 
 from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, NamedTuple
 
 import ijson
 
+from syncd.interchange.assets import in_folder, in_zip, with_assets
 from syncd.interchange.formats import DOCUMENTS, SESSIONS, llm_logs
+from syncd.interchange.opening import Watch, Watched, opened
 from syncd.interchange.records import Findings, Imported, ImportRefused, an_object
 from syncd.interchange.whole import is_whole
 
@@ -25,10 +28,12 @@ FIRST: Final = 25
 """So many records are looked at to tell what a file of JSON lines is."""
 
 _WANTED: Final = (".json", ".jsonl")
+_SPACE: Final = b" \t\r\n"
 _NOT_CONVERSATIONS: Final = {
     "user.json", "users.json", "projects.json", "memories.json", "message_feedback.json",
     "shared_conversations.json", "model_comparisons.json", "group_chats.json", "export_manifest.json",
-    "user_settings.json", "shopping.json", "sora.json",
+    "user_settings.json", "shopping.json", "sora.json", "conversation_asset_file_names.json",
+    "library_files.json",
 }  # fmt: skip
 
 
@@ -42,12 +47,10 @@ class Encoded(NamedTuple):
 Found = Imported | Encoded | dict[str, Any]
 """A conversation of a file; an object is an export of ours."""
 
-Watch = Callable[[int], None]
-
 
 def conversations(path: Path, findings: Findings, watch: Watch = lambda _: None) -> Iterator[Found]:
     """
-    Yield the conversations of a file, one after another.
+    Yield the conversations of a file, one after another: write one before you take the next.
 
     Args:
         path: The file.
@@ -60,6 +63,16 @@ def conversations(path: Path, findings: Findings, watch: Watch = lambda _: None)
     """
     with path.open("rb") as file:
         begin = file.read(16)
+    if not begin:
+        raise ImportRefused(f"{path.name} is empty")
+    try:
+        yield from _told_by(begin, path, findings, watch)
+    except (EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        # An archive that is cut off, damaged, locked with a password or packed in a way of its own.
+        raise ImportRefused(f"{path.name} can't be unpacked: {error}") from error
+
+
+def _told_by(begin: bytes, path: Path, findings: Findings, watch: Watch) -> Iterator[Found]:
     if begin.startswith(b"SQLite format 3\0"):
         yield from llm_logs.read(path, findings)
     elif zipfile.is_zipfile(path):
@@ -67,129 +80,109 @@ def conversations(path: Path, findings: Findings, watch: Watch = lambda _: None)
     elif path.suffix in {".ydoc", ".bin", ".update"}:
         yield Encoded(path.stem, path.read_bytes())
     else:
-        with path.open("rb") as file:
-            yield from _text(_Watched(file, watch), path.name, findings)
-
-
-class _Watched:
-    """A file that tells how far it was read."""
-
-    def __init__(self, file: IO[bytes], watch: Watch) -> None:
-        self._file = file
-        self._watch = watch
-        self._read = 0
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self._seen(data)
-        return data
-
-    def __iter__(self) -> Iterator[bytes]:
-        for line in self._file:
-            self._seen(line)
-            yield line
-
-    def _seen(self, data: bytes) -> None:
-        self._read += len(data)
-        self._watch(self._read)
-
-    @contextmanager
-    def peek(self) -> Iterator[IO[bytes]]:
-        """Look ahead; afterwards the file stands where it stood."""
-        at = self._file.tell()
-        yield self._file
-        self._file.seek(at)
+        beside = in_folder(path.parent)
+        with path.open("rb") as file, opened(file, path.name, watch) as text:
+            for found in _text(text, path.name, findings):
+                yield with_assets(found, beside, findings) if isinstance(found, Imported) else found
 
 
 def _zipped(path: Path, findings: Findings, watch: Watch) -> Iterator[Found]:
-    found = False
+    count, refusals = 0, Findings()
     with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            name = Path(entry.filename).name
-            if not name.endswith(_WANTED) or name in _NOT_CONVERSATIONS:
-                if not entry.is_dir():
-                    findings.leave_out(f"*{Path(name).suffix or name} in the zip")
-                continue
-            with archive.open(entry) as file:
-                for conversation in _text(_Watched(file, watch), name, findings):
-                    found = True
-                    yield conversation
-    if not found:
-        raise ImportRefused(f"{path.name} holds no file with conversations")
+        inside = in_zip(archive)
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        wanted = [entry for entry in entries if _is_wanted(entry.filename)]
+        for entry in wanted:
+            try:
+                with archive.open(entry) as file, opened(file, entry.filename, watch) as text:
+                    for found in _text(text, PurePosixPath(entry.filename).name, findings):
+                        count += 1
+                        yield with_assets(found, inside, findings) if isinstance(found, Imported) else found
+            except ImportRefused as error:
+                refusals.note_damaged(str(error))
+        for entry in entries:
+            if entry not in wanted and entry.filename not in inside.used:
+                name = PurePosixPath(entry.filename)
+                findings.leave_out(f"*{name.suffix or name.name} in the zip")
+    if not count:
+        reasons = "".join(f"; {reason}" for reason in refusals.damaged)
+        raise ImportRefused(f"{path.name} holds no file with conversations{reasons}")
+    findings.damaged.update(refusals.damaged)
 
 
-def _text(file: _Watched, name: str, findings: Findings) -> Iterator[Found]:
+def _is_wanted(path: str) -> bool:
+    name = PurePosixPath(path).name
+    return name.endswith(_WANTED) and name not in _NOT_CONVERSATIONS
+
+
+def _text(file: Watched, name: str, findings: Findings) -> Iterator[Found]:
     with file.peek() as ahead:
-        begin = ahead.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
-        ahead.seek(0)
-        is_lines = begin[:1] == b"{" and _is_lines(ahead)
-    if begin[:1] not in {b"{", b"["}:
-        raise ImportRefused(f"{name} is no JSON, no JSON lines, no zip and no database: nothing to import")
+        at = ahead.tell()
+        begin = ahead.read(4096).lstrip(_SPACE)
+        ahead.seek(at)
+        # A list may be one line of gigabytes.
+        is_lines = begin[:1] != b"[" and _is_lines(ahead)
     if is_lines:
         yield from _lines(file, name, findings)
+    elif begin[:1] in {b"{", b"["}:
+        yield from _values(file, name, findings, is_list=begin[:1] == b"[")
     else:
-        yield from _values(file, name, findings)
+        raise ImportRefused(f"{name} is no JSON, no JSON lines, no zip and no database: nothing to import")
 
 
 def _is_lines(file: IO[bytes]) -> bool:
-    """Whether the first line is a whole object and something follows, or the name of nothing else."""
-    first = b""
-    for line in file:
-        first = line.strip()
-        if first:
-            break
+    """
+    Whether most of the first lines are whole objects.
+
+    A line alone is JSON lines if it is the line of a session; else it is JSON.
+    """
+    lines = list(islice((line for line in file if line.strip(_SPACE)), FIRST))
+    found = [value for value in map(_parsed, lines) if isinstance(value, dict) and value]
+    if len(lines) == 1 and found:
+        return not any(known.matches(found[0]) for known in DOCUMENTS) and not is_whole(found[0])
+    return len(lines) > 1 and 2 * len(found) >= len(lines)
+
+
+def _parsed(line: bytes) -> Any:
     try:
-        return isinstance(json.loads(first), dict) and _follows(file, json.loads(first))
-    except ValueError:
-        return False
-
-
-def _follows(file: IO[bytes], first: dict[str, Any]) -> bool:
-    if any(line.strip() for line in file):
-        return True
-    return not any(known.matches(first) for known in DOCUMENTS) and not is_whole(first)
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 # JSON lines
 
 
-def _lines(file: _Watched, name: str, findings: Findings) -> Iterator[Found]:
+def _lines(file: Watched, name: str, findings: Findings) -> Iterator[Found]:
     records = _records(file, findings)
     first = list(islice(records, FIRST))
     for session in SESSIONS:
         if session.matches(first):
             yield session.read(chain(first, records), Path(name).stem, findings)
             return
-    if all("role" in record and "content" in record for record in first):
+    if all("role" in record for record in first) and any("content" in record for record in first):
         # A message a line.
         yield from _document({"messages": [*first, *records], "id": Path(name).stem}, name, findings)
         return
-    for record in chain(first, records):
-        yield from _document(record, name, findings)
+    yield from _documents(chain(first, records), name, findings)
 
 
 def _records(lines: Iterable[bytes], findings: Findings) -> Iterator[dict[str, Any]]:
     for line in lines:
         if not line.strip():
             continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            # The last line of a program that was killed, say.
-            findings.note_unknown("a line that is no JSON")
-            continue
+        record = _parsed(line)
         if isinstance(record, dict):
             yield record
         else:
-            findings.note_unknown("a line that is no object")
+            # The last line of a program that was killed, say.
+            findings.note_damaged("a line that is no JSON object")
 
 
 # JSON
 
 
-def _values(file: _Watched, name: str, findings: Findings) -> Iterator[Found]:
-    with file.peek() as ahead:
-        is_list = ahead.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"["
+def _values(file: Watched, name: str, findings: Findings, *, is_list: bool) -> Iterator[Found]:
     try:
         if is_list:
             yield from _listed(file, name, findings)
@@ -199,15 +192,28 @@ def _values(file: _Watched, name: str, findings: Findings) -> Iterator[Found]:
         raise ImportRefused(f"{name} is no whole JSON: {error}") from error
 
 
-def _listed(file: _Watched, name: str, findings: Findings) -> Iterator[Found]:
+def _listed(file: Watched, name: str, findings: Findings) -> Iterator[Found]:
     """Read a list of conversations one by one, or one of messages whole."""
     items = ijson.items(file, "item", use_float=True)
     first = next(items, None)
-    if isinstance(first, dict) and "role" in first and "content" in first and "mapping" not in first:
+    if isinstance(first, dict) and "role" in first and first.keys() & {"content", "parts"}:
         yield from _document([first, *items], name, findings)
         return
-    for value in chain([] if first is None else [first], items):
-        yield from _document(value, name, findings)
+    yield from _documents(chain([] if first is None else [first], items), name, findings)
+
+
+def _documents(values: Iterable[Any], name: str, findings: Findings) -> Iterator[Found]:
+    """Read values one by one; one that is no conversation keeps no other out."""
+    count, refusals = 0, Findings()
+    for value in values:
+        try:
+            yield from _document(value, name, findings)
+            count += 1
+        except ImportRefused as error:
+            refusals.note_damaged(str(error))
+    if refusals.damaged and not count:
+        raise ImportRefused(next(iter(refusals.damaged)))
+    findings.damaged.update(refusals.damaged)
 
 
 def _document(value: Any, name: str, findings: Findings) -> Iterator[Found]:

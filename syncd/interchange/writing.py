@@ -60,7 +60,7 @@ def write(conversation: Conversation, imported: Imported, findings: Findings) ->
         hidden: dict[str, Sequence[HiddenField]] = {}
         for record, branch, _ in new[start : start + AT_ONCE]:
             for data in record.blobs:
-                conversation.attach_bytes(data, mime="")
+                conversation.attach_bytes(data if isinstance(data, bytes) else data(), mime="")
             message = _message(imported.program, record, branch, ids, times)
             messages.append(message)
             hidden[message.id] = [replace(field, created=message.created) for field in record.hidden]

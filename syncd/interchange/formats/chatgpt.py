@@ -8,7 +8,7 @@ call ids, so a result answers the call before it. Reasoning comes as messages of
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from syncd.interchange.records import (
@@ -17,6 +17,7 @@ from syncd.interchange.records import (
     Imported,
     Record,
     an_object,
+    keep_outer,
     milliseconds,
     objects,
     words,
@@ -26,18 +27,33 @@ NAME: Final = "chatgpt"
 
 _ROLES: Final = {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 _STATUSES: Final = {"finished_successfully": "complete", "finished_partial_completion": "interrupted"}
-_REASONING: Final = {"thoughts", "reasoning_recap"}
 _KEYS: Final = {
-    "content_type",
-    "parts",
-    "text",
-    "language",
-    "result",
-    "response_format_name",
-    "thoughts",
-    "content",
+    "content_type", "parts", "text", "language", "result", "response_format_name", "thoughts", "content",
+    "user_profile", "user_instructions", "model_set_context", "name",
+}  # fmt: skip
+_ASIDE: Final = {
+    "url", "title", "domain", "tether_id", "summary", "assets", "source_analysis_msg_id", "repository",
+    "repo_summary", "structured_context", "screenshot", "state", "computer_id", "is_ephemeral",
+}  # fmt: skip
+_POINTERS: Final = {
+    "image_asset_pointer": "image/*",
+    "audio_asset_pointer": "audio/*",
+    "video_container_asset_pointer": "video/*",
 }
-_POINTER: Final = {"image_asset_pointer", "audio_asset_pointer", "video_container_asset_pointer"}
+_SEALED: Final = ("citations", "content_references", "aggregate_result", "_cite_metadata")
+# What says nothing of a message that stands nowhere else.
+_NOISE: Final = {
+    *_SEALED, "request_id", "timestamp_", "message_type", "model_slug", "default_model_slug", "parent_id",
+    "finish_details", "is_complete", "message_source", "attachments", "real_time_audio_has_video",
+    "image_gen_async", "trigger_async_ux", "serialization_metadata", "rebase_system_message",
+    "rebase_developer_message", "turn_exchange_id", "can_save", "message_locale", "client_created_root",
+}  # fmt: skip
+_OUTER: Final = {
+    "title", "create_time", "update_time", "mapping", "current_node", "conversation_id", "id",
+    "default_model_slug", "memory_scope", "moderation_results", "safe_urls", "blocked_urls", "is_archived",
+    "is_starred", "is_do_not_remember", "is_read_only", "is_study_mode", "sugar_item_visible", "plugin_ids",
+    "disabled_tool_ids", "async_status", "conversation_origin",
+}  # fmt: skip
 
 
 def matches(value: Any) -> bool:
@@ -56,7 +72,7 @@ def read(value: Any, findings: Findings) -> Imported:
     mapping = {key: node for key, node in raw["mapping"].items() if isinstance(node, dict)}
     reader = _Reader(mapping, findings)
     records = [record for key in mapping for record in reader.records(key)]
-    return Imported(
+    imported = Imported(
         NAME,
         words(raw.get("conversation_id")) or words(raw.get("id")) or next(iter(mapping), ""),
         words(raw.get("title")),
@@ -64,6 +80,8 @@ def read(value: Any, findings: Findings) -> Imported:
         reader.visible(raw.get("current_node")),
         milliseconds(raw.get("create_time")),
     )
+    keep_outer(imported, raw, _OUTER)
+    return imported
 
 
 class _Reader:
@@ -72,6 +90,7 @@ class _Reader:
     def __init__(self, mapping: Mapping[str, dict[str, Any]], findings: Findings) -> None:
         self._mapping = mapping
         self._findings = findings
+        self._speaks: dict[str, bool] = {}
 
     def records(self, key: str) -> list[Record]:
         """Return the message of a node, if it says anything."""
@@ -100,15 +119,13 @@ class _Reader:
         seen: set[str] = set()
         while isinstance(key, str) and key in self._mapping and key not in seen:
             seen.add(key)
-            message = an_object(self._mapping[key].get("message"))
-            if message and self._says_something(message):
+            if key not in self._speaks:
+                message = an_object(self._mapping[key].get("message"))
+                self._speaks[key] = bool(message) and self._read(key, message, Findings()) is not None
+            if self._speaks[key]:
                 return key
             key = self._mapping[key].get("parent")
         return None
-
-    def _says_something(self, message: dict[str, Any]) -> bool:
-        silent = Findings()
-        return self._read(_NO_KEY, message, silent) is not None
 
     def _draft(self, key: str, message: dict[str, Any]) -> Draft | None:
         return self._read(key, message, self._findings)
@@ -116,22 +133,32 @@ class _Reader:
     def _read(self, key: str, message: dict[str, Any], findings: Findings) -> Draft | None:
         draft = Draft(NAME, findings)
         content, author = an_object(message.get("content")), an_object(message.get("author"))
+        metadata = an_object(message.get("metadata"))
+        files = {words(file.get("id")): file for file in objects(metadata.get("attachments"))}
         kind, recipient = words(content.get("content_type")), words(message.get("recipient")) or "all"
         if author.get("role") == "tool":
             draft.result(self._call_before(key), _plain(content), is_error=kind == "system_error")
-            _pointers(draft, content)
+            _others(draft, content, files)
         elif author.get("role") == "assistant" and recipient != "all":
             draft.call(_call_id(key), recipient, _plain(content))
+            _others(draft, content, files)
         else:
-            _content(draft, kind, content)
-        metadata = an_object(message.get("metadata"))
-        for file in objects(metadata.get("attachments")):
-            mime = words(file.get("mime_type")) or words(file.get("mimeType"))
-            name, reference = words(file.get("name")), words(file.get("id"))
-            draft.missing_media(reference, mime=mime, size=file.get("size"), name=name)
-        if metadata.get("citations"):
-            draft.seal(NAME, "citations", json.dumps(metadata["citations"]), at=None)
-        return None if draft.is_empty else draft
+            _content(draft, kind, content, files)
+        for output in objects(an_object(metadata.get("aggregate_result")).get("messages")):
+            if isinstance(output.get("image_url"), str):
+                draft.missing_media(output["image_url"], mime="image/*")
+        for reference, file in files.items():
+            draft.missing_media(reference, **_told(file))
+        if draft.is_empty:
+            return None
+        if draft.parts[0].type != "opaque":
+            draft.keep_keys(kind or "content", content, _KEYS | _ASIDE)
+            draft.keep_rest({key: content.get(key) for key in _ASIDE}, (), "content")
+        for name in _SEALED:
+            if metadata.get(name):
+                draft.seal(NAME, name.strip("_"), json.dumps(metadata[name]), at=None)
+        draft.keep_rest(metadata | {"author": author.get("metadata")}, _NOISE, "metadata")
+        return draft
 
     def _call_before(self, key: str) -> str:
         """Return the id of the call that a result answers."""
@@ -146,57 +173,84 @@ class _Reader:
         return ""
 
 
-_NO_KEY: Final = ""
-
-
 def _call_id(key: str) -> str:
     return f"call_{key}"
 
 
-def _content(draft: Draft, kind: str, content: dict[str, Any]) -> None:
+def _content(draft: Draft, kind: str, content: dict[str, Any], files: dict[str, dict[str, Any]]) -> None:
     match kind:
-        case "text" | "multimodal_text":
-            for part in content.get("parts") or ():
-                _part(draft, part)
-        case "code" | "execution_output" | "tether_quote" | "tether_browsing_display" | "system_error":
-            draft.text(_plain(content))
         case "thoughts" | "reasoning_recap":
             draft.text(_thoughts(content), "reasoning")
         case "user_editable_context" | "model_editable_context":
             texts = (content.get(key) for key in ("user_profile", "user_instructions", "model_set_context"))
             draft.text("\n\n".join(text for text in texts if isinstance(text, str) and text))
+        case "text" | "multimodal_text" | "":
+            for part in _listed(content.get("parts")):
+                if isinstance(part, str):
+                    draft.text(part)
+                else:
+                    _part(draft, part, files)
+            for key in ("text", "result"):
+                draft.text(content.get(key))
+        case "code" | "execution_output" | "tether_quote" | "tether_browsing_display" | "system_error":
+            draft.text(_plain(content))
+            _others(draft, content, files)
         case _:
-            draft.keep(kind or "content", content)
-            return
-    if kind not in {"user_editable_context", "model_editable_context", "tether_quote", "system_error"}:
-        draft.keep_keys(kind, content, _KEYS)
+            draft.keep(kind, content)
 
 
-def _part(draft: Draft, part: Any) -> None:
-    if isinstance(part, str):
-        draft.text(part)
-    elif isinstance(part, dict) and part.get("content_type") in _POINTER:
-        _pointer(draft, part)
-    elif isinstance(part, dict) and part.get("content_type") == "audio_transcription":
+def _listed(parts: Any) -> list[Any]:
+    """Return parts; a text alone, as other programs write it, is one."""
+    return parts if isinstance(parts, list) else [] if parts is None else [parts]
+
+
+def _others(draft: Draft, content: dict[str, Any], files: dict[str, dict[str, Any]]) -> None:
+    """Add the parts that are no text."""
+    for part in _listed(content.get("parts")):
+        if not isinstance(part, str):
+            _part(draft, part, files)
+    if isinstance(content.get("screenshot"), dict):
+        _part(draft, content["screenshot"], files)
+
+
+def _part(draft: Draft, part: Any, files: dict[str, dict[str, Any]]) -> None:
+    pointers = list(_pointers(part))
+    kind = words(an_object(part).get("content_type"))
+    for pointer in pointers:
+        reference = words(pointer.get("asset_pointer"))
+        told = _told(files.pop(reference.rpartition("://")[2], {}))
+        told["size"] = told.get("size") or pointer.get("size_bytes")
+        told["mime"] = told.get("mime") or _POINTERS[words(pointer.get("content_type"))]
+        at = draft.missing_media(reference, **told)
+        draft.keep_rest(an_object(pointer.get("metadata")), {"sanitized"}, "media", at)
+    if kind == "audio_transcription":
         draft.text(part.get("text"))
-    elif part is not None:
-        draft.keep(words(an_object(part).get("content_type")) or "part", part)
+    elif not pointers and part is not None:
+        draft.keep(kind or "part", part)
 
 
-def _pointer(draft: Draft, part: dict[str, Any]) -> None:
-    pointer, kind = words(part.get("asset_pointer")), words(part.get("content_type"))
-    mime = {"image": "image/*", "audio": "audio/*", "video": "video/*"}[kind.partition("_")[0]]
-    draft.missing_media(pointer, mime=mime, size=part.get("size_bytes"))
+def _pointers(part: Any) -> Iterator[dict[str, Any]]:
+    """Return a pointer to a file, and those inside what was said and shown in a call."""
+    if not isinstance(part, dict):
+        return
+    if part.get("content_type") in _POINTERS and isinstance(part.get("asset_pointer"), str):
+        yield part
+    for key, value in part.items():
+        if key.endswith("asset_pointer"):
+            yield from _pointers(value)
+        elif key.endswith("asset_pointers"):
+            for inner in objects(value):
+                yield from _pointers(inner)
 
 
-def _pointers(draft: Draft, content: dict[str, Any]) -> None:
-    for part in objects(content.get("parts")):
-        if part.get("content_type") in _POINTER:
-            _pointer(draft, part)
+def _told(file: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of an attachment."""
+    mime = words(file.get("mime_type")) or words(file.get("mimeType"))
+    return {"mime": mime, "name": words(file.get("name")), "size": file.get("size")}
 
 
 def _plain(content: dict[str, Any]) -> str:
-    parts = [part for part in content.get("parts") or () if isinstance(part, str)]
+    parts = [part for part in _listed(content.get("parts")) if isinstance(part, str)]
     return "\n".join(parts) or words(content.get("text")) or words(content.get("result"))
 
 
