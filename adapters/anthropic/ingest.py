@@ -33,6 +33,7 @@ _STOP: Final = {
     "refusal": "refusal",
     "model_context_window_exceeded": "context_overflow",
 }
+_KNOWN: Final = frozenset({"text", "thinking", "tool_use"})
 _PLAIN_CALL: Final = frozenset({"type", "id", "name", "input"})
 _DIRECT: Final = {"type": "direct"}
 _SEALED_KEYS: Final = frozenset({"encrypted_index"})
@@ -86,7 +87,8 @@ class MessagesIngest:
         """
         if self._raw_stop is None:
             raise StreamBroken("the answer broke off before its end")
-        sealed: list[Operation] = []
+        # A server that ends its message need not have ended each block.
+        sealed = [operation for index in tuple(self._blocks) for operation in self._stop(index)]
         if self._container is not None and isinstance(self._container.get("id"), str):
             expires = _ms(self._container.get("expires_at"))
             field = self._place.seal(CONTAINER, self._container["id"], binding="server", expires=expires)
@@ -97,6 +99,8 @@ class MessagesIngest:
     # The message
 
     def _start(self, message: object) -> None:
+        if self._blocks:
+            raise StreamBroken("the answer began anew in its middle")
         if isinstance(message, dict):
             self._model = message.get("model") if isinstance(message.get("model"), str) else None
             self._count(message.get("usage"))
@@ -144,19 +148,21 @@ class MessagesIngest:
         block = self._blocks.get(index)
         if block is None or not isinstance(delta, dict):
             return []
-        match delta.get("type"):
-            case "text_delta":
+        match block["type"], delta.get("type"):
+            case "text", "text_delta":
                 return _more(str(index), delta.get("text"))
-            case "thinking_delta":
+            case "thinking", "thinking_delta":
                 return _more(str(index), delta.get("thinking"))
-            case "input_json_delta":
+            case _, "input_json_delta":
                 return self._more_json(index, block, delta.get("partial_json"))
-            case "signature_delta":
-                block["signature"] = delta.get("signature")
-            case "citations_delta":
+            case _, "signature_delta":
+                block["signature"] = delta.get("signature") or block.get("signature")
+            case _, "citations_delta":
                 block["citations"] = [*(block.get("citations") or ()), delta.get("citation")]
-            case "compaction_delta":
-                block |= {key: value for key, value in delta.items() if key != "type"}
+            case _, "compaction_delta":
+                block |= _known(delta, frozenset({"type"}))
+            case kind, _ if kind not in _KNOWN:
+                _join(block, delta)
         return []
 
     def _more_json(self, index: int, block: Mapping[str, Any], text: object) -> list[Operation]:
@@ -166,7 +172,8 @@ class MessagesIngest:
         return _more(str(index), text) if block["type"] == "tool_use" else []
 
     def _stop(self, index: int) -> list[Operation]:
-        block = self._blocks.get(index)
+        # Taken out: a second end of it says nothing.
+        block = self._blocks.pop(index, None)
         if block is None:
             return []
         key = str(index)
@@ -192,7 +199,7 @@ class MessagesIngest:
 
     def _thought(self, key: str, signature: object) -> list[Operation]:
         # Other servers of this API sign nothing, and some want the reasoning back all the same.
-        if not isinstance(signature, str) and self._place.space == "anthropic":
+        if not signature and self._place.space == "anthropic":
             return []
         text = signature if isinstance(signature, str) else ""
         return [Sealed(self._place.seal(THINKING, text, **self._binding()), key)]
@@ -251,6 +258,14 @@ def _events_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _known(values: Mapping[str, Any], but: frozenset[str]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in but and value is not None}
+
+
+def _join(block: dict[str, Any], delta: Mapping[str, Any]) -> None:
+    """Put together what came in pieces: texts grow, and what is no text replaces what stood there."""
+    for key, value in delta.items():
+        before = block.get(key)
+        if key != "type" and value is not None:
+            block[key] = before + value if isinstance(before, str) and isinstance(value, str) else value
 
 
 def _index(event: Mapping[str, Any]) -> int:

@@ -129,6 +129,9 @@ class MessagesWriter:
         message = self._message(turn, before, after or "assistant")
         self.is_whole = self.is_whole and not is_waiting(turn, self._hidden)
         if message is not None:
+            if message["role"] == "system" == (self.messages[-1]["role"] if self.messages else ""):
+                # Behind a user's message one may stand alone.
+                message = {**message, "content": self.messages.pop()["content"] + message["content"]}
             self.messages.append(message)
             if self._chain is not None:
                 self._chain.add(message, _sources(turn))

@@ -17,6 +17,7 @@ from adapters.errors import StreamBroken
 from adapters.exchange import Begun, Finished, Grown, MediaDelta, Operation, Request, Sealed, Usage
 from adapters.exchange.request import encode_json
 from adapters.gemini.kinds import PART, SIGNATURE
+from adapters.gemini.partial import PartialArgs
 from adapters.http import error_in
 from adapters.remote import maps
 from adapters.spaces import Place
@@ -37,6 +38,8 @@ _STOP: Final = {
     "TOO_MANY_TOOL_CALLS": "error",
     "CONTINUATION": "pause",
 }
+_PARTIAL: Final = frozenset({"partialArgs", "willContinue"})
+_CALL_KEYS: Final = frozenset({"id", "name", "args", *_PARTIAL})
 
 
 class GenerateIngest:
@@ -48,6 +51,7 @@ class GenerateIngest:
         self._count = 0
         self._open: tuple[str, str] | None = None
         self._has_calls = False
+        self._partial: PartialArgs | None = None
         self._stop: str | None = None
         self._usage: Mapping[str, Any] = {}
         self._model: str | None = None
@@ -90,55 +94,75 @@ class GenerateIngest:
         reason = _STOP.get(self._stop, "content_filter" if self._stop.isupper() else self._stop)
         if self._has_calls and reason == "stop":
             reason = "tool_calls"
-        return [Finished(reason, self._counted(reason), self._model)]
+        return [*self._end_partial(), Finished(reason, self._counted(reason), self._model)]
 
     # Parts
 
     def _part(self, part: Mapping[str, Any]) -> list[Operation]:
-        signature = part.get("thoughtSignature")
-        signed = signature if isinstance(signature, str) and signature else None
-        if isinstance(part.get("text"), str) and part.keys() <= {"text", "thought", "thoughtSignature"}:
-            return self._text(part, part["text"], signed)
-        if isinstance(part.get("functionCall"), dict) and part.keys() <= {"functionCall", "thoughtSignature"}:
-            return self._call(part["functionCall"], signed)
+        if isinstance(part.get("text"), str):
+            return self._text(part, part["text"])
+        if isinstance(part.get("functionCall"), dict):
+            return self._call(part, part["functionCall"])
         inline = part.get("inlineData")
-        if isinstance(inline, dict) and signed is None:
-            media = self._media(inline)
-            if media is not None:
-                return [media]
+        if isinstance(inline, dict):
+            return self._media(part, inline) or self._whole(part)
         return self._whole(part)
 
-    def _text(self, part: Mapping[str, Any], text: str, signed: str | None) -> list[Operation]:
+    def _text(self, part: Mapping[str, Any], text: str) -> list[Operation]:
         kind = "reasoning" if part.get("thought") is True else "text"
+        rest = _others(part, "text", "thought")
         if not text:
             # Where it stands is all that it says.
-            return self._whole(part) if signed is not None else []
-        if signed is None and self._open is not None and self._open[0] == kind:
+            return self._whole(part) if rest else []
+        if not rest and self._open is not None and self._open[0] == kind:
             return [Grown(self._open[1], text)]
         key = self._key()
-        self._open = (kind, key) if signed is None else None
-        begun: list[Operation] = [Begun(key, kind), Grown(key, text)]
-        return begun + ([Sealed(self._place.seal(SIGNATURE, signed), key)] if signed is not None else [])
+        self._open = (kind, key) if not rest else None
+        kept = {**rest, "thought": True} if kind == "reasoning" else rest
+        return [Begun(key, kind), Grown(key, text), *self._seal(key, rest, kept)]
 
-    def _call(self, call: Mapping[str, Any], signed: str | None) -> list[Operation]:
+    def _call(self, part: Mapping[str, Any], call: Mapping[str, Any]) -> list[Operation]:
+        if call.get("name") is None and self._partial is not None:
+            return self._more_of(call)
+        operations = self._end_partial()
         key = self._key()
         self._open, self._has_calls = None, True
+        operations.append(Begun(key, "tool_call", {"call_id": call.get("id"), "name": call.get("name")}))
+        rest, odd = _others(part, "functionCall"), _others(call, *_CALL_KEYS)
+        operations += self._seal(key, {**rest, **odd}, {**rest, "functionCall": odd})
+        if not _PARTIAL.isdisjoint(call):
+            self._partial = PartialArgs(key)
+            return operations + self._more_of(call)
         arguments = call.get("args") if isinstance(call.get("args"), dict) else {}
-        operations: list[Operation] = [
-            Begun(key, "tool_call", {"call_id": call.get("id"), "name": call.get("name")}),
-            Grown(key, encode_json(arguments).decode()),
-        ]
-        if signed is not None:
-            operations.append(Sealed(self._place.seal(SIGNATURE, signed), key))
-        return operations
+        return [*operations, Grown(key, encode_json(arguments).decode())]
 
-    def _media(self, inline: Mapping[str, Any]) -> Operation | None:
+    def _more_of(self, call: Mapping[str, Any]) -> list[Operation]:
+        assert self._partial is not None
+        for piece in maps(call.get("partialArgs")):
+            self._partial.take(piece)
+        return [] if call.get("willContinue") is True else self._end_partial()
+
+    def _end_partial(self) -> list[Operation]:
+        partial, self._partial = self._partial, None
+        return [Grown(partial.key, encode_json(partial.value).decode())] if partial is not None else []
+
+    def _seal(self, key: str, rest: Mapping[str, Any], kept: Mapping[str, Any]) -> list[Operation]:
+        """Keep what stands beside a text or a call: a signature, or whatever else nobody knows."""
+        signature = rest.get("thoughtSignature")
+        if rest.keys() == {"thoughtSignature"} and isinstance(signature, str):
+            return [Sealed(self._place.seal(SIGNATURE, signature), key)]
+        return [Sealed(self._place.seal(PART, encode_json(dict(kept)).decode()), key)] if rest else []
+
+    def _media(self, part: Mapping[str, Any], inline: Mapping[str, Any]) -> list[Operation]:
+        rest = _others(part, "inlineData")
+        if not rest.keys() <= {"thoughtSignature"} or inline.keys() != {"mimeType", "data"}:
+            return []
         try:
-            data = base64.b64decode(str(inline.get("data")), validate=True)
+            data = base64.b64decode(str(inline["data"]), validate=True)
         except (binascii.Error, ValueError):
-            return None
-        self._open = None
-        return MediaDelta(self._key(), str(inline.get("mimeType") or "application/octet-stream"), data)
+            return []
+        key, self._open = self._key(), None
+        return [MediaDelta(key, str(inline["mimeType"]), data), *self._seal(key, rest, rest)]
 
     def _whole(self, part: Mapping[str, Any]) -> list[Operation]:
         key = self._key()
@@ -165,6 +189,11 @@ class GenerateIngest:
             raw=usage,
             raw_stop_reason=self._stop if self._stop != reason else None,
         )
+
+
+def _others(values: Mapping[str, Any], *known: str) -> dict[str, Any]:
+    """Return what stands beside the keys that are known, and says something."""
+    return {key: value for key, value in values.items() if key not in known and value not in (None, "")}
 
 
 def _number(usage: Mapping[str, Any], key: str) -> int | None:

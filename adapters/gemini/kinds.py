@@ -7,7 +7,7 @@ from typing import Final
 SIGNATURE: Final = "thought_signature"
 """What a part was signed with, as it came."""
 PART: Final = "part"
-"""A part that is nothing but hidden, or that nobody else knows, whole."""
+"""A part that nobody else knows, whole; or what stands beside a text or a call in its part."""
 
 DUMMY: Final = "skip_thought_signature_validator"
 """Google's own word for a call that another model made (facts, 4.1)."""

@@ -169,21 +169,21 @@ class _Writer:
         return valid
 
     def _written(self, block: Block, field: HiddenField | None) -> dict[str, Any] | None:
-        signed = field is not None and field.kind == SIGNATURE and isinstance(field.data, str)
-        mark = {"thoughtSignature": field.data} if field is not None and signed else {}
+        mark = _mark(field)
         match block.type:
             case "text":
                 return {"text": block.text, **mark}
             case "tool_call":
                 call = {"id": block.call_id, "name": safe_name(block.name), "args": _args(block.arguments)}
-                return {"functionCall": call, **mark}
-            case "opaque" if field is not None and is_json(field.data):
-                whole = json.loads(str(field.data))
-                return whole if isinstance(whole, dict) else None
-            case "reasoning" if mark:
-                return {"text": block.text, "thought": True, **mark}
+                odd = mark.get("functionCall")
+                return {**mark, "functionCall": {**(odd if isinstance(odd, dict) else {}), **call}}
+            case "opaque":
+                return mark or None
+            case "reasoning" if mark.get("thoughtSignature"):
+                return {"text": block.text, **mark, "thought": True}
             case "media":
-                return self._media.part_of(block)
+                written = self._media.part_of(block)
+                return written if "text" in written else {**written, **mark}
             case _:
                 # Thoughts that can be read are a summary, and nothing that Gemini wants back.
                 return None
@@ -194,6 +194,16 @@ class _Writer:
         if calls and self._wants_signatures and "thoughtSignature" not in calls[0]:
             calls[0]["thoughtSignature"] = DUMMY
             self.repairs.append(Note(message.id, "its call was not signed here: it says so"))
+
+
+def _mark(field: HiddenField | None) -> dict[str, Any]:
+    """Return the keys of a part that stand in a hidden field."""
+    if field is None or not isinstance(field.data, str):
+        return {}
+    if field.kind == SIGNATURE:
+        return {"thoughtSignature": field.data}
+    whole = json.loads(field.data) if is_json(field.data) else None
+    return whole if isinstance(whole, dict) else {}
 
 
 def _answered(result: Result) -> dict[str, Any]:

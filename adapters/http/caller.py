@@ -26,6 +26,8 @@ from adapters.http.refusals import error_of
 NO_PROXY: Final = {"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None}
 
 _DONE = "[DONE]"
+DONE: Final = {"object": _DONE}
+"""The event that stands for the word with which Chat Completions end a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ class Caller:
         """
         Make a call, and yield the JSON of its events; closing this ends the call.
 
-        A server that answers a request for a stream with one JSON object has that as its only event.
+        A server that answers a request for a stream with one JSON object has that as its only event; ``DONE``
+        is the last of one that says so.
 
         Raises:
             AdapterError: It was refused, or broke off.
@@ -99,7 +102,7 @@ class Caller:
                 # Between two events: a cancel scope may not be left open while a generator waits.
                 if anyio.current_time() > deadline_s:
                     raise StreamBroken(f"the answer took longer than {self._timeouts.whole_s:.0f} s")
-                yield _object(line)
+                yield _object(line) if line != _DONE else dict(DONE)
 
     async def json(self, request: Request) -> Any:
         """
@@ -142,10 +145,10 @@ class Caller:
 
 async def _sse(response: httpx.Response) -> AsyncIterator[str]:
     async for event in EventSource(response).aiter_sse():
-        if event.data == _DONE:
-            return
         if event.data:
             yield event.data
+        if event.data == _DONE:
+            return
 
 
 async def _ndjson(response: httpx.Response) -> AsyncIterator[str]:

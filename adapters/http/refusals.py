@@ -109,7 +109,8 @@ def error_of(
 
 def error_in(event: Mapping[str, Any], sent: Mapping[str, Any] | None = None) -> AdapterError | None:
     """Return the error that an event of a stream means, after a status of 200; nothing if it is none."""
-    if not event.get("error"):
+    # vLLM says it without a key of that name.
+    if not event.get("error") and event.get("object") != "error":
         return None
     return _error(_refusal(500, json.dumps(event).encode(), {}), sent or {})
 
@@ -183,10 +184,12 @@ def _refusal(status: int, content: bytes, headers: Mapping[str, str]) -> Refusal
     if isinstance(inner, dict):
         codes.add(inner.get("error_code"))
     words = frozenset(code for code in codes if isinstance(code, str))
-    code = detail.get("code")
+    # Where it comes in a stream the status stands beside the code, if at all.
+    numbers = (detail.get(key) for key in ("code", "status", "status_code"))
+    code = next((number for number in numbers if isinstance(number, int) and number >= 400), None)
     should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
     return Refusal(
-        code if isinstance(code, int) and code >= 400 else _status(status, words, is_streamed=not headers),
+        code if code is not None else _status(status, words, is_streamed=not headers),
         _message(detail),
         words,
         detail,

@@ -41,7 +41,7 @@ class Writer(Protocol):
         """Ask these for hidden fields and blobs from here on."""
 
     def add(self, turn: Turn, before: str, after: str) -> None:
-        """Write a turn; the roles beside it are named, or empty."""
+        """Write a turn; the roles beside it, but for system's, are named, or empty."""
 
     def fork(self) -> Self:
         """Return a writer that goes on from here, and leaves this one as it is."""
@@ -122,6 +122,11 @@ def _settled(turns: Sequence[Turn]) -> int:
 
 def _write(writer: Writer, turns: Sequence[Turn], start: int, end: int) -> None:
     for at in range(start, end):
-        before = turns[at - 1].role if at else ""
-        after = turns[at + 1].role if at + 1 < len(turns) else ""
-        writer.add(turns[at], before, after)
+        writer.add(turns[at], _role_beside(turns, at, -1), _role_beside(turns, at, 1))
+
+
+def _role_beside(turns: Sequence[Turn], at: int, step: int) -> str:
+    at += step
+    while 0 <= at < len(turns) and turns[at].role == "system":
+        at += step
+    return turns[at].role if 0 <= at < len(turns) else ""

@@ -24,16 +24,21 @@ class Details:
                 _join(before, entry)
 
     def _begun(self, entry: Mapping[str, Any]) -> dict[str, Any] | None:
-        for before in reversed(self.entries):
-            if all(before.get(key) == entry.get(key) for key in ("type", "index")):
-                ids = {before.get("id"), entry.get("id")} - {None}
-                return before if len(ids) < 2 else None
-        return None
+        return next((before for before in reversed(self.entries) if _is_same(before, entry)), None)
+
+
+def _is_same(before: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    if any(before.get(key) != entry.get(key) for key in ("type", "index")):
+        return False
+    ids = {before.get("id"), entry.get("id")}
+    # Seals of two calls may have one index; of a text the id may come with a later piece.
+    return len(ids if "data" in entry else ids - {None}) < 2
 
 
 def _join(before: dict[str, Any], entry: Mapping[str, Any]) -> None:
     for key, value in entry.items():
         if key in _GROWS and isinstance(value, str) and isinstance(before.get(key), str):
-            before[key] += value
+            # What is sealed comes twice sooner than in equal halves.
+            before[key] += value if key != "data" or value != before[key] else ""
         elif value not in (None, ""):
             before[key] = value

@@ -27,10 +27,10 @@ from adapters.exchange import (
     Usage,
 )
 from adapters.exchange.request import encode_json
-from adapters.http import error_in
+from adapters.http import DONE, error_in
 from adapters.openai_chat.details import Details
 from adapters.openai_chat.materialize import REASONING
-from adapters.remote import maps
+from adapters.remote import is_json, maps
 from adapters.spaces import NONE, Place
 
 _REASONING_KEYS: Final = ("reasoning_content", "reasoning")
@@ -55,11 +55,14 @@ class ChatIngest:
         self._begun: set[str] = set()
         self._calls: dict[int, str] = {}
         self._call_ids: dict[str, str] = {}
+        self._arguments: dict[str, str] = {}
         self._reasoning_key: str | None = None
         self._details = Details()
         self._annotations: list[dict[str, Any]] = []
         self._extra: dict[tuple[str | None, str], Any] = {}
         self._raw_stop: str | None = None
+        self._is_done = False
+        self._counts_late = False
         self._upstream: str | None = None
         self._model: str | None = None
         self._usage: Mapping[str, Any] = {}
@@ -74,6 +77,7 @@ class ChatIngest:
         error = error_in(event, self._request.body)
         if error is not None:
             raise error
+        self._is_done = self._is_done or event == DONE
         self._note(event)
         operations: list[Operation] = []
         for choice in maps(event.get("choices")):
@@ -88,7 +92,8 @@ class ChatIngest:
         Raises:
             StreamBroken: The server never said why it stopped.
         """
-        if self._raw_stop is None:
+        # Some never say why, and end with what they counted, or with the word for it.
+        if self._raw_stop is None and not (self._is_done or (self._usage and self._counts_late)):
             raise StreamBroken("the answer broke off before its end")
         operations: list[Operation] = []
         if self._annotations and "text" in self._begun:
@@ -99,8 +104,10 @@ class ChatIngest:
 
     def _note(self, event: Mapping[str, Any]) -> None:
         usage = event.get("usage")
-        if isinstance(usage, dict):
+        if isinstance(usage, dict) and usage:
             self._usage = usage
+        elif event.get("choices"):
+            self._counts_late = True
         for key in ("model", "provider"):
             if isinstance(event.get(key), str) and event[key]:
                 setattr(self, "_model" if key == "model" else "_upstream", event[key])
@@ -171,13 +178,13 @@ class ChatIngest:
         index = index if isinstance(index, int) else 0
         function = call.get("function")
         function = function if isinstance(function, dict) else {}
-        call_id = call.get("id") if isinstance(call.get("id"), str) else ""
+        given = call.get("id")
+        call_id = given if isinstance(given, str) else ""
         key = self._calls.get(index)
         operations: list[Operation] = []
-        # Some give every call the same index; another id is another call.
-        if key is None or (call_id and self._call_ids[key] and call_id != self._call_ids[key]):
+        if key is None or self._is_another(key, call_id, function):
             key = self._calls[index] = f"call {len(self._call_ids)}"
-            self._call_ids[key] = str(call_id)
+            self._call_ids[key] = call_id
             content = {"name": str(function.get("name") or "")} | ({"call_id": call_id} if call_id else {})
             operations.append(Begun(key, "tool_call", content))
         if call.get("extra_content"):
@@ -185,9 +192,17 @@ class ChatIngest:
         arguments = function.get("arguments")
         if isinstance(arguments, dict):
             arguments = encode_json(arguments).decode()
-        return (
-            [*operations, Grown(key, arguments)] if isinstance(arguments, str) and arguments else operations
-        )
+        if not isinstance(arguments, str) or not arguments:
+            return operations
+        self._arguments[key] = self._arguments.get(key, "") + arguments
+        return [*operations, Grown(key, arguments)]
+
+    def _is_another(self, key: str, call_id: str, function: Mapping[str, Any]) -> bool:
+        """Whether a fragment begins another call than that of its index: some give all the same, or none."""
+        if call_id and self._call_ids[key]:
+            return call_id != self._call_ids[key]
+        # Without ids: a name again, behind arguments that are whole.
+        return not call_id and bool(function.get("name")) and is_json(self._arguments.get(key))
 
     def _media(self, delta: Mapping[str, Any]) -> list[Operation]:
         operations: list[Operation] = []

@@ -16,7 +16,17 @@ from adapters.exchange import Annotated, Begun, Finished, Grown, Operation, Repo
 from adapters.exchange.request import encode_json
 from adapters.http import error_in
 from adapters.openai_responses.background import BACKGROUND, id_of, is_background
-from adapters.openai_responses.kinds import CALL, CALL_KEYS, ENDS, MESSAGE, REASONING, RESPONSE, TEXTS
+from adapters.openai_responses.kinds import (
+    CALL,
+    CALL_KEYS,
+    CUSTOM,
+    ENDS,
+    INPUT,
+    MESSAGE,
+    REASONING,
+    RESPONSE,
+    TEXTS,
+)
 from adapters.openai_responses.materialize import is_holding
 from adapters.remote import maps
 from adapters.spaces import NONE, Place
@@ -27,15 +37,10 @@ _INCOMPLETE: Final = {
     "content_filter": "content_filter",
     "steered": "stop",
 }
-_DELTAS: Final = frozenset(
-    {
-        "response.output_text.delta",
-        "response.refusal.delta",
-        "response.function_call_arguments.delta",
-    }
-)
+_DELTAS: Final = frozenset({"response.output_text.delta", "response.refusal.delta"})
 _THOUGHTS: Final = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
-_TEXT_KEYS: Final = frozenset({"text", "refusal", "logprobs"})
+_ARGUMENTS: Final = "response.function_call_arguments.delta"
+_INPUT: Final = "response.custom_tool_call_input.delta"
 
 
 class ResponsesIngest:
@@ -46,6 +51,11 @@ class ResponsesIngest:
         self._place = place
         self._shown: dict[str, str] = {}
         self._thought: dict[str, tuple[str, int]] = {}
+        self._ended: set[str] = set()
+        self._opaque: set[str] = set()
+        # Others by such a call ran at the provider.
+        tools = maps((request.body or {}).get("tools"))
+        self._custom = {tool.get("name") for tool in tools if tool.get("type") == "custom"}
         self._has_calls = False
         self._response: Mapping[str, Any] | None = None
 
@@ -62,8 +72,9 @@ class ResponsesIngest:
             return [op for inner in _events_of(event) for op in self.feed(inner)]
         if kind in ENDS and isinstance(event.get("response"), dict):
             self._response = event["response"]
-            return []
-        index, item = str(event.get("output_index")), event.get("item")
+            # Some servers say what an item holds at the end of all alone.
+            return [] if self._ended else self._end_items(maps(event["response"].get("output")))
+        index, item = _index(event), event.get("item")
         match kind:
             case "response.created" if is_background(self._request) and (name := id_of(event)):
                 return [Reported(reused={BACKGROUND: name})]
@@ -73,6 +84,10 @@ class ResponsesIngest:
                 return self._end_item(index, item)
             case _ if kind in _DELTAS:
                 return self._more(_key(index, event.get("content_index")), event.get("delta"))
+            case _ if kind == _ARGUMENTS:
+                return self._more(index, event.get("delta"))
+            case _ if kind == _INPUT:
+                return self._more(index, escaped(event.get("delta")))
             case _ if kind in _THOUGHTS:
                 return self._think(index, event)
         return []
@@ -131,6 +146,11 @@ class ResponsesIngest:
                 self._has_calls = True
                 content = {"call_id": item.get("call_id"), "name": item.get("name")}
                 return self._part(index, "tool_call", content)
+            case "custom_tool_call" if item.get("name") in self._custom:
+                self._has_calls = True
+                content = {"call_id": item.get("call_id"), "name": item.get("name")}
+                begun = self._part(index, "tool_call", content)
+                return [*begun, *self._more(index, INPUT[0])] if begun else []
             case kind:
                 return self._part(index, "opaque", {"kind": str(kind)})
 
@@ -138,10 +158,12 @@ class ResponsesIngest:
         if key in self._shown:
             return []
         self._shown[key] = ""
+        if kind == "opaque":
+            self._opaque.add(key)
         return [Begun(key, kind, content or {})]
 
     def _more(self, key: str, text: object) -> list[Operation]:
-        if not isinstance(text, str) or not text:
+        if not isinstance(text, str) or not text or key in self._opaque:
             return []
         # A text begins with its first piece.
         begun = self._part(key, "text")
@@ -160,7 +182,14 @@ class ResponsesIngest:
         self._shown[index] += text
         return [*begun, Grown(index, text)]
 
+    def _end_items(self, items: Sequence[dict[str, Any]]) -> list[Operation]:
+        return [op for index, item in enumerate(items) for op in self._end_item(str(index), item)]
+
     def _end_item(self, index: str, item: Mapping[str, Any]) -> list[Operation]:
+        if index in self._ended:
+            # The first counts: the copy may be another ciphertext of the same.
+            return []
+        self._ended.add(index)
         match item.get("type"):
             case "message":
                 return self._end_message(index, item)
@@ -181,6 +210,12 @@ class ResponsesIngest:
                     key: value for key, value in item.items() if key not in CALL_KEYS and value is not None
                 }
                 return [*operations, Sealed(self._place.seal(CALL, _text(extra)), index)]
+            case "custom_tool_call" if item.get("name") in self._custom:
+                given = escaped(item.get("input"))
+                whole = f"{INPUT[0]}{given}{INPUT[1]}" if given is not None else None
+                operations = [*self._begin(index, item), *self._rest(index, whole)]
+                extra = {key: value for key, value in item.items() if key not in ("call_id", "name", "input")}
+                return [*operations, Sealed(self._place.seal(CUSTOM, _text(extra)), index)]
             case kind:
                 return [*self._begin(index, item), Sealed(self._place.seal(str(kind), _text(item)), index)]
 
@@ -198,19 +233,21 @@ class ResponsesIngest:
         first: str | None = None
         for at, content in enumerate(maps(item.get("content"))):
             key, name = _key(index, at), TEXTS.get(str(content.get("type")))
-            if name is None:
+            if name is None or not (content.get(name) or self._shown.get(key)):
+                # No part says it: it stays where it is.
+                contents.append(content)
                 continue
             operations += [*self._part(key, "text"), *self._rest(key, content.get(name))]
             first = first or key
-            contents.append({k: v for k, v in content.items() if k not in _TEXT_KEYS})
+            contents.append({k: v for k, v in content.items() if k != name and (v or k != "logprobs")})
             if name == "refusal":
                 operations.append(Annotated(key, {"refusal": True}))
             if maps(content.get("annotations")):
                 operations.append(Annotated(key, {"citations": maps(content["annotations"])}))
-        if first is None:
-            return operations
-        kept = {**item, "content": contents}
-        return [*operations, Sealed(self._place.seal(MESSAGE, _text(kept)), first)]
+        kept = Sealed(self._place.seal(MESSAGE, _text({**item, "content": contents})), first or index)
+        # One without a word still pairs with the reasoning before it.
+        begun = self._part(index, "opaque", {"kind": "message"}) if first is None else []
+        return [*begun, *operations, kept]
 
     def _rest(self, key: str, whole: object) -> list[Operation]:
         """Grow a part by what did not come in pieces."""
@@ -229,8 +266,21 @@ def _events_of(response: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"type": "response.completed", "response": {**response, "object": None}}
 
 
+def _index(event: Mapping[str, Any]) -> str:
+    """Return what names an item: its place, or its id where a server does not count."""
+    if isinstance(event.get("output_index"), int):
+        return str(event["output_index"])
+    item = event.get("item")
+    return str(event.get("item_id") or (item.get("id") if isinstance(item, dict) else None))
+
+
 def _key(index: str, content_index: object) -> str:
-    return index if content_index is None else f"{index}.{content_index}"
+    return f"{index}.{content_index if isinstance(content_index, int) else 0}"
+
+
+def escaped(text: object) -> str | None:
+    """Return a text as it stands between the quotes of JSON."""
+    return encode_json(text).decode()[1:-1] if isinstance(text, str) else None
 
 
 def _text(item: Mapping[str, Any]) -> str:

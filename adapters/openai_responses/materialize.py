@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from adapters.exchange import Hidden, Note, Report, Request, SentField, Tool
-from adapters.normalize import Turn, normalize, with_offered
+from adapters.normalize import Result, Turn, normalize, with_offered
 from adapters.openai_responses.answers import Answers
 from adapters.openai_responses.content import Contents
-from adapters.openai_responses.kinds import RESPONSE
+from adapters.openai_responses.kinds import CUSTOM, RESPONSE
 from adapters.prefix import Chain, salt_of
 from adapters.remote import params_of
 from adapters.spaces import Place, may_go, sent_field
@@ -133,19 +133,17 @@ class _Writer:
             case "assistant":
                 return self._answers.items_of(turn)
             case "tool":
-                return [
-                    {
-                        "type": "function_call_output",
-                        "call_id": result.call_id,
-                        "output": self._contents.of_result(result),
-                    }
-                    for result in turn.results
-                ]
+                return [self._result(result) for result in turn.results]
             case "system":
                 return [{"role": "developer", "content": turn.text}] if turn.text else []
             case _:
                 content = self._contents.of_turn(turn)
                 return [{"role": "user", "content": content}] if content else []
+
+    def _result(self, result: Result) -> dict[str, Any]:
+        kind = CUSTOM if result.call_id in self._answers.custom else "function_call"
+        output = self._contents.of_result(result)
+        return {"type": f"{kind}_output", "call_id": result.call_id, "output": output}
 
     def _handle(self, turn: Turn) -> HiddenField | None:
         """Return the name under which the provider holds all up to an answer, if it holds just that."""

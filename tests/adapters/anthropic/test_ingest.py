@@ -168,6 +168,119 @@ def test_no_more_than_four_cache_points(taken: int, expected: int) -> None:
     assert (put, json.dumps(marked).count("cache_control")) == (expected, taken + expected)
 
 
+def tool(kind: str, name: str, number: int, **given: Any) -> list[dict[str, Any]]:
+    """Return a tool of the provider's that was used, and what came of it."""
+    used = {"type": "server_tool_use", "id": f"s{number}", "name": name, "input": {}}
+    return [used, {"type": f"{kind}_tool_result", "tool_use_id": f"s{number}", **given}]
+
+
+SEALED_OUTPUT = {"type": "encrypted_code_execution_result", "encrypted_stdout": "X", "return_code": 0}
+TEXT = {"type": "text", "text": "a"}
+CONTENTS: dict[str, list[dict[str, Any]]] = {
+    "a page": [*tool("web_fetch", "web_fetch", 1, content={"type": "web_fetch_result", "url": "u"}), TEXT],
+    "a search that failed": [
+        *tool("web_search", "web_search", 1,
+              content={"type": "web_search_tool_result_error", "error_code": "max_uses_exceeded"}),
+        TEXT,
+    ],
+    "sealed output of code": [*tool("code_execution", "code_execution", 1, content=SEALED_OUTPUT), TEXT],
+    "a shell": [*tool("bash_code_execution", "bash_code_execution", 1, content={"stdout": "a"}), TEXT],
+    "a search for tools": [*tool("tool_search", "tool_search_tool_bm25", 1, content={"x": 1}), TEXT],
+    "MCP": [
+        {"type": "mcp_tool_use", "id": "m1", "name": "t", "server_name": "s", "input": {"a": 1}},
+        {"type": "mcp_tool_result", "tool_use_id": "m1", "is_error": False, "content": [TEXT]},
+        TEXT,
+    ],
+    "an advisor": [*tool("advisor", "advisor", 1, content={"encrypted_content": "E"}), TEXT],
+    "a file": [{"type": "container_upload", "file_id": "f1"}, TEXT],
+    "compaction": [{"type": "compaction", "content": "so far", "encrypted_content": "E"}, TEXT],
+    "a compaction that failed": [{"type": "compaction", "content": None}, TEXT],
+    "white space beside text": [{"type": "text", "text": " "}, TEXT],
+    "reasoning between texts": [
+        {"type": "thinking", "thinking": "hm", "signature": "S"},
+        TEXT,
+        {"type": "redacted_thinking", "data": "D"},
+        {"type": "thinking", "thinking": "", "signature": "T"},
+        {"type": "text", "text": "b"},
+    ],
+    "something that nobody knows": [{"type": "hologram", "text": "t", "light": {"red": 1}}, TEXT],
+}  # fmt: skip
+
+
+def streamed(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the events of blocks, as the API sends them: texts, inputs and seals in pieces."""
+    events: list[dict[str, Any]] = [{"type": "message_start", "message": {"usage": {}}}, {"type": "ping"}]
+    for index, whole in enumerate(content):
+        shell, deltas = dict(whole), []
+        for key, kind in (("text", "text"), ("thinking", "thinking"), ("signature", "signature")):
+            if isinstance(shell.get(key), str):
+                pieces = [shell[key]] if key == "signature" else ["", *shell[key]]
+                deltas += [{"type": f"{kind}_delta", key: piece} for piece in pieces]
+                shell[key] = ""
+        if shell["type"].endswith("tool_use"):
+            deltas += [
+                {"type": "input_json_delta", "partial_json": p} for p in json.dumps(shell.pop("input"))
+            ]
+            shell["input"] = {}
+        if shell["type"] == "compaction":
+            deltas = [{**shell, "type": "compaction_delta"}]
+            shell = {"type": "compaction", "content": None}
+        events += block(index, shell, *deltas)
+    return [*events, END]
+
+
+def whole(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the one event of a message that was not streamed."""
+    return [{"type": "message", "content": content, "stop_reason": "end_turn", "usage": {}}]
+
+
+def unended(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the events of a server that does not say where blocks end."""
+    return [event for event in streamed(content) if event["type"] != "content_block_stop"]
+
+
+def twice(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return events with every end said twice."""
+    ends = {"content_block_stop", "message_delta"}
+    return [twin for event in streamed(content) for twin in [event] * (1 + (event["type"] in ends))]
+
+
+@pytest.mark.parametrize("sent", [streamed, whole, unended, twice])
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS.keys())
+def test_an_answer_goes_back_as_it_came(
+    conversation: Conversation, content: list[dict[str, Any]], sent: Any
+) -> None:
+    """Block for block and key for key, however it was sent."""
+    assert sent_back(conversation, *sent(content))["messages"][1]["content"] == content
+
+
+def test_reasoning_without_a_signature_is_not_sent(conversation: Conversation) -> None:
+    """An empty one is none: the API refuses both."""
+    events = streamed([{"type": "thinking", "thinking": "hm", "signature": ""}, TEXT])
+    assert sent_back(conversation, *events)["messages"][1]["content"] == [TEXT]
+
+
+def test_an_answer_that_begins_anew_in_its_middle_is_none() -> None:
+    """Some proxies ask again when the provider breaks: half of one and all of another are no answer."""
+    ingest = ADAPTER.ingest(REQUEST)
+    for event in streamed([TEXT])[:3]:
+        ingest.feed(event)
+    with pytest.raises(StreamBroken):
+        ingest.feed({"type": "message_start", "message": {}})
+
+
+def test_system_messages_in_a_row_are_one(conversation: Conversation) -> None:
+    """Behind a user's message the newer models take one; two would be refused."""
+    for text in ("Be brief.", "Be kind."):
+        conversation.append("system", text)
+    log, hidden = conversation.log().messages, Hidden.of(conversation, now_ms=0)
+    request, _ = ADAPTER.materialize(log, Target("anthropic", "claude-opus-5"), (), hidden)
+    texts = [{"type": "text", "text": text} for text in ("Be brief.", "Be kind.")]
+    assert json.loads(request.content)["messages"][1:] == [
+        {"role": "system", "content": [texts[0], {**texts[1], "cache_control": {"type": "ephemeral"}}]}
+    ]
+
+
 @pytest.mark.parametrize("value", [None, 1, "x", [], {}, [None]])
 @pytest.mark.parametrize("key", ["index", "content_block", "delta", "usage", "message", "type"])
 def test_nonsense_breaks_nothing(key: str, value: object) -> None:

@@ -109,3 +109,95 @@ def test_reasons_and_counts(conversation: Conversation) -> None:
     assert isinstance(finished, Finished)
     assert isinstance(finished.usage, Usage)
     assert (finished.stop_reason, finished.usage.output_tokens) == ("content_filter", 5)
+
+
+PARTS: dict[str, list[dict[str, Any]]] = {
+    "a signature on nothing": [{"text": "a"}, {"text": "", "thoughtSignature": "ZW5k"}],
+    "a signature beside nothing": [{"text": "a"}, {"thoughtSignature": "ZW5k"}],
+    "signatures one after another": [
+        {"text": "", "thoughtSignature": "b25l"},
+        {"text": "a", "thoughtSignature": "dHdv"},
+        {"text": "b", "thoughtSignature": "dGhyZWU="},
+    ],
+    "a thought that is signed": [{"text": "hm", "thought": True, "thoughtSignature": "c2ln"}, {"text": "a"}],
+    "code and what came of it": [
+        {"executableCode": {"language": "PYTHON", "code": "1"}, "thoughtSignature": "c2ln"},
+        {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}},
+        {"text": "a"},
+    ],
+    "a tool of the server's": [
+        {"toolCall": {"toolType": "FILE_SEARCH", "id": "t1"}, "thoughtSignature": "c2ln"},
+        {"toolResponse": {"toolType": "FILE_SEARCH", "id": "t1"}, "thoughtSignature": "c2lu"},
+        {"text": "a"},
+    ],
+    "a picture that is signed": [
+        {"text": "a"},
+        {"inlineData": {"mimeType": "image/png", "data": "UE5H"}, "thoughtSignature": "c2ln"},
+    ],
+    "a picture as nobody else writes it": [
+        {"inlineData": {"mimeType": "image/png", "data": "UE5H", "displayName": "x"}},
+    ],
+    "keys that nobody knows": [
+        {"text": "a", "partMetadata": {"x": 1}, "thoughtSignature": "c2ln"},
+        {"functionCall": {"id": "c1", "name": "look", "args": {"n": 1}, "odd": 1}, "odd": 2},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS.keys())
+@pytest.mark.parametrize("is_split", [False, True], ids=["whole", "split"])
+def test_parts_go_back_as_they_came(
+    conversation: Conversation, parts: list[dict[str, Any]], *, is_split: bool
+) -> None:
+    """Each in its place, with all that stood beside it, whether in one event or in many."""
+    answer = reply(conversation, *([[part] for part in parts] if is_split else [parts]))
+    if answer.parts[-1].type == "tool_call":
+        answer_calls(conversation, answer)
+    else:
+        conversation.append("user", "Go on.")
+    contents, _ = ask(conversation, model="gemini-2.5-pro")
+    assert contents[1]["parts"] == parts
+
+
+def test_people_see_text_whatever_stands_beside_it(conversation: Conversation) -> None:
+    """A key that nobody knows hides neither a text nor a call nor a picture."""
+    answer = reply(conversation, PARTS["keys that nobody knows"], PARTS["a picture that is signed"])
+    assert [part.type for part in answer.parts] == ["text", "tool_call", "text", "media"]
+    assert (answer.text, answer.stop_reason) == ("aa", "tool_calls")
+
+
+def test_an_empty_signature_is_none(conversation: Conversation) -> None:
+    """It would be refused as one that is broken; what it stands on is a text like any other."""
+    reply(conversation, [{"text": "a", "thoughtSignature": ""}], [{"text": "b"}])
+    conversation.append("user", "Go on.")
+    assert ask(conversation)[0][1]["parts"] == [{"text": "ab"}]
+
+
+def piece(path: str, **value: Any) -> dict[str, Any]:
+    """Return an event with a piece of a call's arguments."""
+    return {"functionCall": {"partialArgs": [{"jsonPath": path, **value}], "willContinue": True}}
+
+
+@pytest.mark.parametrize("end", [[{"functionCall": {}}], []], ids=["ended", "open"])
+def test_arguments_may_come_in_pieces(conversation: Conversation, end: list[dict[str, Any]]) -> None:
+    """Texts grow where their path says, and the call is the one that was signed."""
+    first = {"functionCall": {"name": "cook", "willContinue": True}, "thoughtSignature": "c2ln"}
+    pieces = [
+        piece("$.dish", stringValue="La", willContinue=True),
+        piece("$.dish", stringValue="sagne"),
+        piece("$.steps[0].text", stringValue="Boil"),
+        piece("$.steps[1]['how long']", numberValue=2.5),
+        piece("$.hot", boolValue=True),
+        piece("$.steps[99999999999]", stringValue="odd"),
+        piece("$.dish.odd", stringValue="odd"),
+        piece("$.none", nullValue="NULL_VALUE"),
+    ]
+    answer = reply(conversation, [first], *([part] for part in pieces), end)
+    [call] = answer.parts
+    answer_calls(conversation, answer)
+    contents, _ = ask(conversation)
+    [sent] = contents[1]["parts"]
+    steps = [{"text": "Boil"}, {"how long": 2.5}]
+    args = {"dish": "Lasagne", "steps": steps, "hot": True, "none": None}
+    assert sent["functionCall"] == {"id": call.content["call_id"], "name": "cook", "args": args}
+    assert sent["thoughtSignature"] == "c2ln"

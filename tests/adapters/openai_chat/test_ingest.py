@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from adapters import OpenAIChat, StreamBroken
-from adapters.errors import AdapterError, ProviderUnavailable
-from adapters.exchange import Finished, Request
+from adapters.errors import AdapterError, ProviderUnavailable, RequestRefused
+from adapters.exchange import Finished, Hidden, Request
+from adapters.http import DONE
 from adapters.writing import write_answer
-from crdt_conv import Conversation, Message, Store
+from crdt_conv import Conversation, Message, Store, Target
 
 REQUEST = Request(
     "/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "secret words"}]}
@@ -72,6 +73,16 @@ PARTS: list[tuple[Sequence[Mapping[str, Any]], list[tuple[str, str]]]] = [
         [chunk(tool_calls=[{"function": {"name": "f", "arguments": {"a": 1}}}]), STOP],
         [("tool_call", '{"a":1}')],
     ),
+    # Neither an index nor an id: a name again, behind arguments that are whole.
+    (
+        [chunk(tool_calls=[{"function": {"name": "f", "arguments": a}}]) for a in ("{}", '{"a":1}')] + [STOP],
+        [("tool_call", "{}"), ("tool_call", '{"a":1}')],
+    ),
+    # Some repeat the name with each fragment.
+    (
+        [chunk(tool_calls=[call(0, a, name="f")]) for a in ('{"a"', ":1}")] + [STOP],
+        [("tool_call", '{"a":1}')],
+    ),
     ([chunk(function_call={"name": "f", "arguments": "{}"}), STOP], [("tool_call", "{}")]),
     # Another choice is no part of the answer.
     ([chunk(content="a"), {"choices": [{"index": 1, "delta": {"content": "b"}}]}, STOP], [("text", "a")]),
@@ -116,6 +127,26 @@ def test_an_answer_without_an_end_broke_off() -> None:
         ingest.end()
 
 
+USED = {"choices": [chunk(content="")["choices"][0]], "usage": {"prompt_tokens": 1}}
+
+
+@pytest.mark.parametrize("end", [DONE, USED, {"choices": [], "usage": {"prompt_tokens": 1}}])
+def test_some_never_say_why_they_stopped(conversation: Conversation, end: Mapping[str, Any]) -> None:
+    """The last word of the stream, or the counts that come once and at its end, say that it was the end."""
+    assert answer(conversation, chunk(content="a"), end).stop_reason == "stop"
+    called = chunk(tool_calls=[call(0, "{}", id="x", name="f")])
+    assert answer(conversation, called, end).stop_reason == "tool_calls"
+
+
+def test_counts_in_every_event_are_no_end() -> None:
+    """Some servers count all the time: a stream that breaks off behind such an event broke off."""
+    ingest = OpenAIChat("m", api_key="k").ingest(REQUEST)
+    for _ in range(2):
+        ingest.feed({**chunk(content="a"), "usage": {"prompt_tokens": 1}})
+    with pytest.raises(StreamBroken):
+        ingest.end()
+
+
 def test_citations_and_pictures(conversation: Conversation) -> None:
     """What an answer rests on stands beside its text; a picture is a blob."""
     cited = {"type": "url_citation", "url_citation": {"url": "u", "title": "t"}}
@@ -136,6 +167,81 @@ def test_an_error_in_the_stream_is_raised(code: object, expected: type[AdapterEr
     with pytest.raises(expected) as caught:
         ingest.feed({"error": {"code": code, "message": "at 'secret words'"}, "choices": []})
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ({"object": "error", "message": "no", "code": 400}, RequestRefused),
+        ({"error": {"message": "no", "code": "content_filter", "status": 400}}, RequestRefused),
+        ({"error": {"message": "no", "code": "tool_use_failed", "status_code": 400}}, RequestRefused),
+        ({"error": {"message": "no", "code": "x", "status_code": 503}}, ProviderUnavailable),
+    ],
+)
+def test_an_error_says_its_status_in_many_ways(event: Any, expected: type[AdapterError]) -> None:
+    """What can't get better is not tried again."""
+    ingest = OpenAIChat("m", api_key="k").ingest(REQUEST)
+    with pytest.raises(expected):
+        ingest.feed(event)
+
+
+ROUTER = OpenAIChat("m", base_url="https://openrouter.ai/api/v1", api_key="k")
+
+
+def pieces(*entries: dict[str, Any]) -> dict[str, Any]:
+    """Return a chunk with a piece of reasoning details."""
+    return chunk(reasoning_details=list(entries))
+
+
+TYPES = {"text": "reasoning.text", "summary": "reasoning.summary", "data": "reasoning.encrypted"}
+
+
+def detail(index: int | None, **values: Any) -> dict[str, Any]:
+    """Return an entry of reasoning details."""
+    kind = next(name for key, name in TYPES.items() if key in values or key == "data")
+    return {"type": kind, "index": index, **values}
+
+
+DETAILS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
+    "a text and its signature": (
+        [pieces(detail(0, text="a", format="f")), pieces(detail(0, text="b")),
+         pieces({"type": "reasoning.text", "index": 0, "signature": "S"})],
+        [detail(0, text="ab", format="f", signature="S")],
+    ),
+    "several by their index": (
+        [pieces(detail(0, text="a")), pieces(detail(1, text="c")), pieces(detail(0, text="b"))],
+        [detail(0, text="ab"), detail(1, text="c")],
+    ),
+    "a summary and its seal": (
+        [pieces(detail(0, summary="a")), pieces(detail(0, summary="b")), pieces(detail(0, data="E", id="r"))],
+        [detail(0, summary="ab"), detail(0, data="E", id="r")],
+    ),
+    "seals of two calls under one index": (
+        [pieces(detail(0, data="E", id=None), detail(0, data="F", id="c1")), pieces(detail(0, data="G"))],
+        [detail(0, data="EG", id=None), detail(0, data="F", id="c1")],
+    ),
+    "a seal that comes twice": ([pieces(detail(0, data="E"))] * 2, [detail(0, data="E")]),
+    "no index": ([pieces(detail(None, text=text)) for text in "ab"], [detail(None, text="ab")]),
+    "nothing in between": (
+        [pieces(detail(0, text="a")), pieces(), chunk(reasoning_details=None), pieces(detail(0, text="b"))],
+        [detail(0, text="ab")],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("events", "expected"), DETAILS.values(), ids=DETAILS.keys())
+def test_details_are_put_together(
+    conversation: Conversation, events: list[dict[str, Any]], expected: list[dict[str, Any]]
+) -> None:
+    """What comes in fragments goes back as one list, each entry whole and in its place."""
+    ingest = ROUTER.ingest(REQUEST)
+    ends = [{**chunk(content="a"), "provider": "Up"}, STOP]
+    operations = [operation for event in [*events, *ends] for operation in ingest.feed(event)]
+    write_answer(conversation, [*operations, *ingest.end()], conversation.stream)
+    conversation.append("user", "Go on.")
+    hidden = Hidden.of(conversation, now_ms=0)
+    request, _ = ROUTER.materialize(conversation.log().messages, Target("openai-chat"), (), hidden)
+    assert (request.body or {})["messages"][1]["reasoning_details"] == expected
 
 
 def test_the_cost_is_kept(conversation: Conversation) -> None:
