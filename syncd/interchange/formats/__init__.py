@@ -18,6 +18,7 @@ from syncd.interchange.formats import (
     claude_code,
     codex,
     gemini_cli,
+    gemini_cli_lines,
     librechat,
     openassistant,
     pi,
@@ -42,18 +43,18 @@ class SessionFormat(NamedTuple):
     read: Callable[[Iterable[dict[str, Any]], str, Findings], Imported]
 
 
-DOCUMENTS: Final = tuple(
-    DocumentFormat(module.NAME, module.matches, module.read)
-    for module in (
-        chatgpt,
-        claude_ai,
-        librechat,
-        openassistant,
-        gemini_cli,
-        sharegpt,
-        chat_json,
-    )
+DOCUMENTS: Final = (
+    *(
+        DocumentFormat(module.NAME, module.matches, module.read)
+        for module in (chatgpt, claude_ai, librechat, openassistant, gemini_cli, sharegpt)
+    ),
+    DocumentFormat(codex.NAME, codex.matches_document, codex.read_document),
+    # The last: so many programs have messages with roles.
+    DocumentFormat(chat_json.NAME, chat_json.matches, chat_json.read),
 )
-SESSIONS: Final = tuple(
-    SessionFormat(module.NAME, module.matches, module.read) for module in (claude_code, codex, pi)
+SESSIONS: Final = (
+    *(
+        SessionFormat(module.NAME, module.matches, module.read)
+        for module in (gemini_cli_lines, claude_code, codex, pi)
+    ),
 )

@@ -92,12 +92,49 @@ def gemini_parts(draft: Draft, content: Any) -> None:
     for part in content if isinstance(content, list) else [content]:
         if isinstance(part, str):
             draft.text(part)
-        elif set(an_object(part)) == {"text"}:
-            draft.text(part["text"])
-        elif isinstance(an_object(part).get("inlineData"), dict):
-            _inline(draft, part)
         elif part:
-            draft.keep(next(iter(an_object(part)), "part"), part)
+            _gemini_part(draft, part)
+
+
+def _gemini_part(draft: Draft, part: Any) -> None:
+    keys = an_object(part).keys() - {"thoughtSignature"}
+    if keys <= {"text", "thought"} and isinstance(an_object(part).get("text"), str):
+        kind = "reasoning" if part.get("thought") is True else "text"
+        if draft.text(part["text"], kind) is None and part.get("thoughtSignature"):
+            draft.add("opaque", kind="text")
+    elif keys == {"functionCall"} and isinstance(part["functionCall"], dict):
+        call = part["functionCall"]
+        draft.call(call.get("id") or call.get("name"), call.get("name"), call.get("args"))
+    elif keys == {"functionResponse"} and isinstance(part["functionResponse"], dict):
+        answer = part["functionResponse"]
+        gemini_result(draft, answer.get("id") or answer.get("name"), [part])
+    elif keys == {"inlineData"} and isinstance(part["inlineData"], dict):
+        _inline(draft, part)
+    elif keys == {"fileData"} and isinstance(an_object(part["fileData"]).get("fileUri"), str):
+        draft.missing_media(part["fileData"]["fileUri"], mime=words(part["fileData"].get("mimeType")))
+    else:
+        draft.keep(next(iter(an_object(part)), "part"), part)
+        return
+    if isinstance(part.get("thoughtSignature"), str):
+        draft.seal("gemini", "thought_signature", part["thoughtSignature"], space="gemini-api")
+
+
+def gemini_result(draft: Draft, call_id: Any, parts: Any, *, is_error: bool = False) -> None:
+    """Add the result of a call, a list of parts; pictures stand behind it."""
+    listed = objects(parts)
+    responses = [an_object(part.get("functionResponse")) for part in listed if "functionResponse" in part]
+    said = [an_object(response.get("response")) for response in responses]
+    texts = [answer.get("output", answer.get("error")) for answer in said]
+    if len(texts) == 1 and isinstance(texts[0], str) and said[0].keys() <= {"output", "error"}:
+        draft.result(call_id, texts[0], is_error=is_error or "error" in said[0])
+    elif said:
+        draft.result(call_id, said[0] if len(said) == 1 else said, is_error=is_error)
+    else:
+        draft.result(call_id, parts if parts is not None else "", is_error=is_error)
+        return
+    for part in (*listed, *(inner for response in responses for inner in objects(response.get("parts")))):
+        if "functionResponse" not in part:
+            _gemini_part(draft, part)
 
 
 def _inline(draft: Draft, part: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, Final
 
 from syncd.interchange.records import (
@@ -11,6 +12,7 @@ from syncd.interchange.records import (
     Imported,
     Record,
     an_object,
+    keep_outer,
     milliseconds,
     objects,
     words,
@@ -24,6 +26,14 @@ _KEYS: Final = {
     "uuid", "index", "sender", "text", "content", "created_at", "updated_at", "truncated", "attachments",
     "files", "files_v2", "sync_sources", "parent_message_uuid", "stop_reason", "feedback", "chat_feedback",
     "input_mode",
+}  # fmt: skip
+_OUTER: Final = {
+    "uuid", "name", "created_at", "updated_at", "chat_messages", "account", "current_leaf_message_uuid",
+    "conversation_id", "title", "is_starred", "is_temporary", "model",
+}  # fmt: skip
+_FILE: Final = {
+    "file_uuid", "file_name", "size_bytes", "file_kind", "created_at", "thumbnail_url", "preview_url",
+    "thumbnail_asset", "preview_asset", "document_asset", "path", "success",
 }  # fmt: skip
 _TIMES: Final = {"start_timestamp", "stop_timestamp", "flags"}
 _TEXT: Final = {"type", "text", "citations", *_TIMES}
@@ -60,14 +70,17 @@ def read(value: Any, findings: Findings) -> Imported:
         key = words(message.get("uuid")) or f"message-{len(records)}"
         records += _records(message, key, known if "parent_message_uuid" in message else before, findings)
         before = records[-1].key if records else None
-    return Imported(
+    model = words(value.get("model")) or None
+    imported = Imported(
         NAME,
-        words(value.get("uuid")),
-        words(value.get("name")),
-        records,
+        words(value.get("uuid")) or words(value.get("conversation_id")),
+        words(value.get("name")) or words(value.get("title")),
+        [replace(record, model=model) if record.role == "assistant" else record for record in records],
         words(value.get("current_leaf_message_uuid")) or None,
         milliseconds(value.get("created_at")),
     )
+    keep_outer(imported, value, _OUTER)
+    return imported
 
 
 def _records(message: dict[str, Any], key: str, parent: str | None, findings: Findings) -> list[Record]:
@@ -78,6 +91,7 @@ def _records(message: dict[str, Any], key: str, parent: str | None, findings: Fi
     created = milliseconds(message.get("created_at"))
     reason = words(message.get("stop_reason")) or None
     drafts = _drafts(message, role or "user", findings)
+    drafts = [each for each in drafts[:-1] if not each[1].is_empty] + drafts[-1:]
     found: list[Record] = []
     for number, (draft_role, draft) in enumerate(drafts):
         # The last has the name by which children know it.
@@ -92,18 +106,18 @@ def _drafts(message: dict[str, Any], role: str, findings: Findings) -> list[tupl
     drafts = [(role, Draft(NAME, findings))]
     for file in objects(message.get("attachments")):
         _attachment(drafts[0][1], file)
-    for file in (*objects(message.get("files")), *objects(message.get("files_v2"))):
-        name = words(file.get("file_name"))
-        drafts[0][1].missing_media(
-            words(file.get("file_uuid")) or name, name=name, size=file.get("size_bytes")
-        )
-    if isinstance(blocks, list) and blocks:
+    # Both lists name the same files.
+    files = (*objects(message.get("files")), *objects(message.get("files_v2")))
+    named = {words(file.get("file_uuid")) or words(file.get("file_name")): file for file in files}
+    for reference, file in named.items():
+        _file(drafts[0][1], reference, file)
+    if isinstance(blocks, list):
         for block in blocks:
             _block(drafts, block, role, findings)
-    else:
-        drafts[-1][1].text(message.get("text"))
-        if blocks not in (None, []):
-            drafts[-1][1].keep("content", blocks)
+    elif blocks is not None:
+        drafts[-1][1].keep("content", blocks)
+    if not any(part.type == "text" for _, draft in drafts for part in draft.parts):
+        drafts[0][1].text(message.get("text"))
     drafts[-1][1].keep_keys("message", message, _KEYS)
     return drafts
 
@@ -146,6 +160,13 @@ def _said(content: Any) -> Any:
     if is_text and len(texts) == len(blocks):
         return "\n".join(text for text in texts if isinstance(text, str))
     return content if content is not None else ""
+
+
+def _file(draft: Draft, reference: str, file: dict[str, Any]) -> None:
+    mime = "image/*" if file.get("file_kind") == "image" else ""
+    name = words(file.get("file_name"))
+    at = draft.missing_media(reference, mime=mime, name=name, size=file.get("size_bytes"))
+    draft.keep_rest(file, _FILE, "media", at)
 
 
 def _attachment(draft: Draft, file: dict[str, Any]) -> None:

@@ -4,6 +4,8 @@ Claude Code's sessions: JSON lines with uuids and parents, a tree.
 One answer of the model is written as several lines with one message id, a line a block, and each
 result of a tool as a line of its own: they become one message again. Lines that say nothing
 (snapshots, hooks, progress) are passed over, and what stands on them stands on what was before.
+What a person wrote while the model worked stands in an attachment, and nowhere else. The lines of
+``claude -p --output-format stream-json`` have no parents: each stands on the one before.
 """
 
 from __future__ import annotations
@@ -39,16 +41,22 @@ _KEYS: Final = {
     "sourceToolAssistantUUID", "toolUseResult", "isMeta", "isCompactSummary", "isVisibleInTranscriptOnly",
     "requestId", "slug", "teamName", "permissionMode", "thinkingMetadata", "sourceToolUseID",
     "isApiErrorMessage", "error", "todos", "imagePasteIds", "origin", "sessionKind", "apiErrorStatus",
-    "forkedFrom", "mcpMeta", "attributionSkill", "attributionPlugin",
+    "forkedFrom", "mcpMeta", "attributionSkill", "attributionPlugin", "effort", "promptSource", "session_id",
+    "attributionMcpServer", "attributionMcpTool", "attributionAgent", "costUSD", "durationMs",
+    "interruptedMessageId", "parent_tool_use_id", "turnOrigin",
 }  # fmt: skip
-_SESSION: Final = {"sessionId", "parentUuid", "uuid", "isSidechain"}
+_SESSION: Final = {"sessionId", "session_id", "parentUuid", "uuid", "isSidechain"}
+_MESSAGE: Final = {
+    "id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "usage", "container",
+    "context_management", "stop_details", "diagnostics",
+}  # fmt: skip
 
 
 def matches(records: Sequence[dict[str, Any]]) -> bool:
     """Whether the first records are a session's of Claude Code."""
     spoken = [record for record in records if record.get("type") in _SPOKEN]
     if spoken:
-        return "message" in spoken[0] and len(_SESSION & spoken[0].keys()) > 1
+        return "message" in spoken[0] and bool(_SESSION & spoken[0].keys())
     known = [record for record in records if record.get("type") in _ASIDE]
     return bool(known) and any(
         {"sessionId", "leafUuid", "messageId", "uuid"} & record.keys() for record in known
@@ -80,12 +88,19 @@ class _Session:
     def take(self, record: dict[str, Any]) -> None:
         """Take a line."""
         kind, uuid = record.get("type"), words(record.get("uuid"))
-        if not self.key and isinstance(record.get("sessionId"), str):
+        session = words(record.get("sessionId")) or words(record.get("session_id"))
+        if not self.key and session:
             agent = words(record.get("agentId"))
-            self.key = f"{record['sessionId']}/{agent}" if agent else record["sessionId"]
+            self.key = f"{session}/{agent}" if agent else session
         parent = record.get("parentUuid") or record.get("logicalParentUuid")
         if uuid and isinstance(parent, str):
             self._parents.setdefault(uuid, parent)
+        queued = an_object(record.get("attachment"))
+        if kind == "attachment" and queued.get("type") == "queued_command" and queued.get("prompt"):
+            record = {**record, "type": "user", "message": {"role": "user", "content": queued["prompt"]}}
+            record["isMeta"] = an_object(queued.get("origin")).get("kind", "human") != "human"
+            del record["attachment"]
+            kind = "user"
         if kind in _SPOKEN and isinstance(record.get("message"), dict):
             self._speak(record, uuid or f"line-{len(self._part_of)}")
             return
@@ -96,7 +111,8 @@ class _Session:
                 or words(record.get(f"{kind.partition('-')[0]}Title"))
             )
         if kind in _ASIDE:
-            self._findings.leave_out(str(kind))
+            about = words(an_object(record.get("attachment")).get("type")) or words(record.get("subtype"))
+            self._findings.leave_out(f"{kind} {about}".strip())
         else:
             self._findings.note_unknown(f"type {kind!r}")
             self._keep(record, uuid or f"line-{len(self._part_of)}", parent)
@@ -114,6 +130,10 @@ class _Session:
             self._findings.leave_out("a line that is there twice")
             return
         self._part_of[uuid] = group
+        if "parentUuid" not in record and self.last is not None:
+            self._parents.setdefault(group, self.last)
+        if "toolUseResult" in record:
+            self._findings.leave_out("toolUseResult: a result once more, as it was shown")
         self._lines.setdefault(group, []).append(record)
         for block in objects(record["message"].get("content")):
             if block.get("type") == "tool_use" and isinstance(block.get("id"), str):
@@ -123,7 +143,8 @@ class _Session:
 
     def _group(self, record: dict[str, Any], uuid: str) -> str:
         """Return the first line of the message that a line is part of."""
-        message, above = record["message"], self._part_of.get(words(record.get("parentUuid")))
+        message = record["message"]
+        above = self._part_of.get(words(record.get("parentUuid"))) if "parentUuid" in record else self.last
         if record["type"] == "assistant":
             name = message.get("id")
             lines = self._lines.get(above or "", [])
@@ -141,14 +162,15 @@ class _Session:
         )
         return next((name for name in names if name is not None), None)
 
-    def _parent(self, line: dict[str, Any]) -> str | None:
+    def _parent(self, key: str, line: dict[str, Any]) -> str | None:
         """Return what a message stands on: of results, the calls that they answer."""
         message = an_object(line.get("message"))
         if _is_results(message):
             caller = self._caller(message)
             if caller is not None:
                 return caller
-        return self._resolved(line.get("parentUuid") or line.get("logicalParentUuid"))
+        uuid = line.get("parentUuid") or line.get("logicalParentUuid")
+        return self._resolved(uuid if "parentUuid" in line else self._parents.get(key))
 
     def _resolved(self, uuid: Any) -> str | None:
         """Return the message that a line is part of, or stands on where it says nothing itself."""
@@ -174,12 +196,13 @@ class _Session:
                 continue
             _add(draft, line, model)
             draft.keep_keys("line", line, _KEYS)
+            draft.keep_keys("message", line["message"], _MESSAGE)
         last = an_object([line for line in lines if "unknown" not in line][-1].get("message"))
         usage = an_object(last.get("usage"))
         is_failed = first.get("isApiErrorMessage") is True
         return draft.record(
             key,
-            self._parent(first),
+            self._parent(key, first),
             "tool" if _is_results(message) else role,
             created=milliseconds(first.get("timestamp")),
             name="claude-code" if first.get("isMeta") is True else "",

@@ -18,6 +18,7 @@ from syncd.interchange.records import (
 NAME: Final = "openassistant"
 
 _ROLES: Final = {"prompter": "user", "assistant": "assistant"}
+_KEPT: Final = ("lang", "rank", "labels", "emojis", "detoxify", "deleted", "synthetic")
 _KEYS: Final = {
     "message_id", "parent_id", "text", "role", "lang", "review_count", "review_result", "deleted", "rank",
     "synthetic", "model_name", "replies", "created_date", "user_id", "tree_state", "message_tree_id",
@@ -47,6 +48,7 @@ def read(value: Any, findings: Findings) -> Imported:
 def _record(node: dict[str, Any], parent: str | None, findings: Findings) -> Record:
     draft = Draft(NAME, findings)
     draft.text(node.get("text"))
+    draft.keep_rest({key: node.get(key) for key in _KEPT}, (), "metadata")
     draft.keep_keys("message", node, _KEYS)
     role = _ROLES.get(words(node.get("role")))
     if role is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from syncd.interchange.formats.blocks import seal_thinking
+from syncd.interchange.formats.blocks import anthropic_blocks, seal_thinking
 from syncd.interchange.formats.chat_json import add_url
 from syncd.interchange.records import (
     Draft,
@@ -13,6 +13,7 @@ from syncd.interchange.records import (
     Imported,
     Record,
     an_object,
+    compact,
     milliseconds,
     objects,
     words,
@@ -20,6 +21,7 @@ from syncd.interchange.records import (
 
 NAME: Final = "pi"
 
+_ENTRY: Final = {"type", "id", "parentId", "timestamp", "summary"}
 _ASIDE: Final = {"thinking_level_change", "model_change", "label", "custom"}
 _STATUSES: Final = {"aborted": "interrupted", "error": "failed"}
 _KEYS: Final = {
@@ -32,8 +34,11 @@ _KEYS: Final = {
 
 def matches(records: Sequence[dict[str, Any]]) -> bool:
     """Whether the first records are a session of pi's."""
-    first = records[0] if records else {}
-    return first.get("type") == "session" and "cwd" in first
+    return any(
+        (record.get("type") == "session" and "cwd" in record)
+        or (record.get("type") == "message" and "role" in an_object(record.get("message")))
+        for record in records
+    )
 
 
 def read(records: Iterable[dict[str, Any]], name: str, findings: Findings) -> Imported:
@@ -67,9 +72,10 @@ def _record(entry: dict[str, Any], key: str, parent: str | None, findings: Findi
             return _message(entry, key, parent, findings)
         case "compaction" | "branch_summary":
             draft.text(entry.get("summary"), "summary" if kind == "compaction" else "text")
+            draft.keep_rest(entry, _ENTRY, kind)
             return draft.record(key, parent, "user", created=created, name="pi")
         case "custom_message":
-            _blocks(draft, entry.get("content"), "")
+            _blocks(draft, entry.get("content"), {})
             return draft.record(key, parent, "user", created=created, name=words(entry.get("customType")))
         case "session_info":
             return None
@@ -93,10 +99,18 @@ def _message(entry: dict[str, Any], key: str, parent: str | None, findings: Find
             draft.text(f"$ {words(message.get('command'))}\n{words(message.get('output'))}")
         case "user" | "assistant":
             role = said
-            _blocks(draft, message.get("content"), model or "")
+            _blocks(draft, message.get("content"), message)
+        case "custom" | "hookMessage":
+            _blocks(draft, message.get("content"), {})
+        case "branchSummary" | "compactionSummary":
+            draft.text(message.get("summary"), "summary" if said == "compactionSummary" else "text")
         case _:
             findings.note_unknown(f"role {said!r}")
-            _blocks(draft, message.get("content"), "")
+            _blocks(draft, message.get("content"), {})
+    if message.get("errorMessage"):
+        draft.seal(NAME, "error", compact(message["errorMessage"]), at=None)
+    if message.get("details"):
+        findings.leave_out("details: what a tool or extension shows")
     draft.keep_keys("message", message, _KEYS)
     usage = an_object(message.get("usage"))
     reason = words(message.get("stopReason")) or None
@@ -113,35 +127,55 @@ def _message(entry: dict[str, Any], key: str, parent: str | None, findings: Find
 
 
 def _result(draft: Draft, message: dict[str, Any]) -> None:
-    blocks = objects(message.get("content"))
+    content = message.get("content")
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else objects(content)
     texts = [block.get("text") for block in blocks if block.get("type") == "text"]
     text = "\n".join(text for text in texts if isinstance(text, str))
     draft.result(message.get("toolCallId"), text, is_error=message.get("isError") is True)
-    _blocks(draft, [block for block in blocks if block.get("type") != "text"], "")
+    _blocks(draft, [block for block in blocks if block.get("type") != "text"], {})
 
 
-def _blocks(draft: Draft, content: Any, model: str) -> None:
+def _blocks(draft: Draft, content: Any, message: dict[str, Any]) -> None:
+    """Add content; ``message`` tells of an answer which API and model made it."""
     if not isinstance(content, list):
         draft.text(content)
         return
     for block in content:
         match an_object(block).get("type"):
             case "text":
-                draft.text(block.get("text"))
+                if draft.text(block.get("text")) is None and block.get("textSignature"):
+                    draft.add("opaque", kind="text")
+                _sign(draft, block.get("textSignature"), message)
+            case "thinking" if block.get("redacted") is True:
+                sealed = {"type": "redacted_thinking", "data": block.get("thinkingSignature")}
+                anthropic_blocks(draft, [sealed], model=words(message.get("model")))
             case "thinking":
                 draft.add("reasoning", text=words(block.get("thinking")))
-                if model.startswith("claude"):
-                    seal_thinking(draft, block.get("thinkingSignature"), model)
-                elif block.get("thinkingSignature"):
-                    draft.seal(
-                        NAME, "thinkingSignature", words(block["thinkingSignature"]), model=model or None
-                    )
+                _sign(draft, block.get("thinkingSignature"), message)
             case "toolCall":
                 draft.call(block.get("id"), block.get("name"), block.get("arguments"))
+                _sign(draft, block.get("thoughtSignature"), message)
             case "image":
                 _image(draft, block)
             case kind:
                 draft.keep(words(kind) or "block", block)
+
+
+def _sign(draft: Draft, signature: Any, message: dict[str, Any]) -> None:
+    """Seal what a provider signed the part with that was added last, in the key space of its API."""
+    if not isinstance(signature, str) or not signature:
+        return
+    model, api = words(message.get("model")), words(message.get("api"))
+    is_reasoning = draft.parts[-1].type == "reasoning"
+    if is_reasoning and (api.startswith(("anthropic", "bedrock")) or model.startswith("claude")):
+        seal_thinking(draft, signature, model)
+    elif is_reasoning and api.startswith("openai") and signature.startswith("{"):
+        draft.seal("openai", "reasoning", signature, model=model or None)
+    elif api.startswith("google"):
+        space = "vertex" if "vertex" in api else "gemini-api"
+        draft.seal("gemini", "thought_signature", signature, space=space, model=model or None)
+    else:
+        draft.seal(NAME, "signature", signature, model=model or None)
 
 
 def _image(draft: Draft, block: dict[str, Any]) -> None:
