@@ -15,13 +15,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from crdt_conv import MAIN, Conversation, ConversationDeleted, CrdtConvError
+from crdt_conv import MAIN, Conversation, ConversationDeleted, CrdtConvError, MalformedUpdate, UsageError
 from syncd.cli.common import DbOption, JsonOption, console, errors, print_json, run_async
 from syncd.cli.look import BranchOption, IdArgument
 from syncd.cli.progress import bar
 from syncd.cli.workspace import Workspace, find, reading, writing
 from syncd.interchange import (
     Findings,
+    Found,
     ImportRefused,
     Written,
     chat_line,
@@ -94,13 +95,7 @@ async def _import_file(
     try:
         with bar(f"importing {file.name}") as progress:
             for found in conversations(file, outcome.findings, lambda read: progress(min(read, size), size)):
-                conversation = await workspace.enter(id_of(found))
-                written = put_in(conversation, found, outcome.findings)
-                await workspace.settle(conversation)
-                if written.messages or len(conversation):
-                    outcome.written.append(written)
-    except ConversationDeleted as error:
-        outcome.refused[str(file)] = f"{error}: it is not imported again"
+                await _import_one(workspace, file, found, outcome)
     except ImportRefused as error:
         if is_named:
             outcome.refused[str(file)] = str(error)
@@ -108,6 +103,23 @@ async def _import_file(
             outcome.findings.leave_out(f"a {file.suffix} file that is no conversation")
     except (CrdtConvError, OSError) as error:
         outcome.refused[str(file)] = str(error)
+
+
+async def _import_one(workspace: Workspace, file: Path, found: Found, outcome: _Outcome) -> None:
+    """Write one conversation; one that can't be keeps no other of the file out."""
+    conversation_id = id_of(found)
+    name = f"{file}: {conversation_id or 'a conversation without an id'}"
+    try:
+        conversation = await workspace.enter(conversation_id)
+        written = put_in(conversation, found, outcome.findings)
+        await workspace.settle(conversation)
+    except ConversationDeleted as error:
+        outcome.refused[name] = f"{error}: it is not imported again"
+    except (ImportRefused, MalformedUpdate, UsageError) as error:
+        outcome.refused[name] = str(error)
+    else:
+        if written.messages or len(conversation):
+            outcome.written.append(written)
 
 
 def _as_json(outcome: _Outcome) -> dict[str, Any]:

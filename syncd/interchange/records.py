@@ -130,7 +130,7 @@ class Draft:
 
     def missing_media(self, reference: str, *, mime: str = "", size: Any = 0, name: str = "") -> str:
         """Add a file of which there is only a name; ``reference`` is what the program calls it."""
-        known = size if isinstance(size, int) and size >= 0 else 0
+        known = size if is_count(size) and size >= 0 else 0
         return self.add(
             "media", mime=mime or "application/octet-stream", size=known, name=name, source=reference
         )
@@ -170,6 +170,8 @@ class Draft:
 
     def record(self, key: str, parent: str | None, role: str, **rest: Any) -> Record:
         """Return the record."""
+        if rest.get("usage") is not None:
+            rest["usage"] = {name: count for name, count in rest["usage"].items() if is_count(count)} or None
         return Record(key, parent, role, tuple(self.parts), tuple(self.hidden), tuple(self.blobs), **rest)
 
 
@@ -191,6 +193,11 @@ def clean(value: Any) -> Any:
     if not isinstance(value, str) or value.isascii():
         return value
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is a number that any document can hold."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and abs(value) < 1 << 53
 
 
 def compact(value: Any) -> str:

@@ -220,9 +220,12 @@ def _document(value: Any, name: str, findings: Findings) -> Iterator[Found]:
     if is_whole(value):
         yield an_object(value)
         return
-    for known in DOCUMENTS:
-        if known.matches(value):
+    try:
+        known = next((known for known in DOCUMENTS if known.matches(value)), None)
+        if known is not None:
             yield known.read(value, findings)
             return
+    except RecursionError as error:
+        raise ImportRefused(f"{name} holds something that is nested too deeply") from error
     keys = ", ".join(sorted(map(str, value))[:6]) if isinstance(value, dict) else type(value).__name__
     raise ImportRefused(f"{name} holds something that no known program writes (it begins with: {keys})")

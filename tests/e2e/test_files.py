@@ -55,3 +55,12 @@ def test_one_bad_file_keeps_no_other_out(tmp_path: Path) -> None:
     [error] = conv(db, "import", str(tmp_path / "a.json"), str(tmp_path / "b.json"), code=1).splitlines()
     assert "a.json" in error
     assert [info["title"] for info in conv_json(db, "ls")] == ["Where?"]
+
+
+def test_one_bad_conversation_keeps_no_other_of_its_file_out(tmp_path: Path) -> None:
+    """An export of a later version is refused by name; what stands beside it in the file comes in."""
+    later = {"format": "crdt-conv", "version": 99, "id": "01J9ZZZZZZZZZZZZZZZZZZZZZZ", "messages": []}
+    (tmp_path / "both.json").write_text(json.dumps([later, {"messages": CHAT}]))
+    [error] = conv(tmp_path / "chats.db", "import", str(tmp_path / "both.json"), code=1).splitlines()
+    assert "both.json: 01J9" in error
+    assert [info["title"] for info in conv_json(tmp_path / "chats.db", "ls")] == ["Where?"]

@@ -198,7 +198,7 @@ def _call(draft: Draft, call: dict[str, Any]) -> None:
 
 
 def _is_text(block: dict[str, Any]) -> bool:
-    return block.get("type") in {"text", "input_text", "output_text"}
+    return words(block.get("type")) in {"text", "input_text", "output_text"}
 
 
 def _plain(content: Any) -> Any:

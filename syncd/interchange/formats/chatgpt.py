@@ -233,7 +233,7 @@ def _pointers(part: Any) -> Iterator[dict[str, Any]]:
     """Return a pointer to a file, and those inside what was said and shown in a call."""
     if not isinstance(part, dict):
         return
-    if part.get("content_type") in _POINTERS and isinstance(part.get("asset_pointer"), str):
+    if words(part.get("content_type")) in _POINTERS and isinstance(part.get("asset_pointer"), str):
         yield part
     for key, value in part.items():
         if key.endswith("asset_pointer"):

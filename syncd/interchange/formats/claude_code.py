@@ -54,10 +54,10 @@ _MESSAGE: Final = {
 
 def matches(records: Sequence[dict[str, Any]]) -> bool:
     """Whether the first records are a session's of Claude Code."""
-    spoken = [record for record in records if record.get("type") in _SPOKEN]
+    spoken = [record for record in records if words(record.get("type")) in _SPOKEN]
     if spoken:
         return "message" in spoken[0] and bool(_SESSION & spoken[0].keys())
-    known = [record for record in records if record.get("type") in _ASIDE]
+    known = [record for record in records if words(record.get("type")) in _ASIDE]
     return bool(known) and any(
         {"sessionId", "leafUuid", "messageId", "uuid"} & record.keys() for record in known
     )
@@ -87,7 +87,7 @@ class _Session:
 
     def take(self, record: dict[str, Any]) -> None:
         """Take a line."""
-        kind, uuid = record.get("type"), words(record.get("uuid"))
+        kind, uuid = words(record.get("type")), words(record.get("uuid"))
         session = words(record.get("sessionId")) or words(record.get("session_id"))
         if not self.key and session:
             agent = words(record.get("agentId"))
@@ -114,7 +114,7 @@ class _Session:
             about = words(an_object(record.get("attachment")).get("type")) or words(record.get("subtype"))
             self._findings.leave_out(f"{kind} {about}".strip())
         else:
-            self._findings.note_unknown(f"type {kind!r}")
+            self._findings.note_unknown(f"type {record.get('type')!r}")
             self._keep(record, uuid or f"line-{len(self._part_of)}", parent)
 
     def _keep(self, record: dict[str, Any], uuid: str, parent: Any) -> None:

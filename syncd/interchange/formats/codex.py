@@ -84,11 +84,13 @@ _ASIDE: Final = {
 
 def matches(records: Sequence[dict[str, Any]]) -> bool:
     """Whether the first records are a rollout of Codex'."""
-    if any(record.get("type") in _LINES and isinstance(record.get("payload"), dict) for record in records):
+    if any(
+        words(record.get("type")) in _LINES and isinstance(record.get("payload"), dict) for record in records
+    ):
         return True
     first = records[0] if records else {}
     is_old = "type" not in first and {"id", "timestamp"} <= first.keys() and "message" not in first
-    return is_old and any(record.get("type") in _ITEMS for record in records[1:])
+    return is_old and any(words(record.get("type")) in _ITEMS for record in records[1:])
 
 
 def read(records: Iterable[dict[str, Any]], name: str, findings: Findings) -> Imported:
@@ -246,7 +248,7 @@ class _Rollout:
         if payload.get("message"):
             self._open("user", at, anew=True).text(payload["message"], "summary")
         for item in objects(payload.get("replacement_history")):
-            if item.get("type") in _COMPACTIONS:
+            if words(item.get("type")) in _COMPACTIONS:
                 self._seal_item(self._open("user", at, anew=self._role != "user"), item)
 
     def _seal_item(self, draft: Draft, item: dict[str, Any]) -> None:

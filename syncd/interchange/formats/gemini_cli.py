@@ -72,7 +72,7 @@ def add_messages(
 ) -> str | None:
     """Add messages one after another; returns the last."""
     for number, message in enumerate(messages):
-        if message.get("type") in _ASIDE:
+        if words(message.get("type")) in _ASIDE:
             findings.leave_out(f"{message['type']} shown to the user")
             continue
         key = words(message.get("id")) or str(number)
@@ -105,7 +105,7 @@ def _records(message: dict[str, Any], key: str, parent: str | None, findings: Fi
         gemini_parts(draft, message.get("content"))
         draft.keep_keys("message", message, _KEYS)
         return [draft.record(key, parent, "user", created=created)]
-    if message.get("type") not in {"gemini", "model"}:
+    if words(message.get("type")) not in {"gemini", "model"}:
         findings.note_unknown(f"type {message.get('type')!r}")
     for thought in objects(message.get("thoughts")):
         subject, said = words(thought.get("subject")), words(thought.get("description"))
@@ -116,7 +116,7 @@ def _records(message: dict[str, Any], key: str, parent: str | None, findings: Fi
         at = draft.call(call.get("id"), call.get("name"), call.get("args"))
         draft.keep_rest(call, _CALL, "toolCall", at)
         if "result" in call:
-            is_error = call.get("status") in {"error", "cancelled"}
+            is_error = words(call.get("status")) in {"error", "cancelled"}
             gemini_result(results, call.get("id"), call["result"], is_error=is_error)
     draft.keep_keys("message", message, _KEYS)
     tokens = an_object(message.get("tokens"))
