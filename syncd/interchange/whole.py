@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
 from crdt_conv import Conversation, HiddenField, InvalidMessage, Message
@@ -29,7 +30,7 @@ VERSION: Final = 1
 
 def encode_conversation(conversation: Conversation) -> dict[str, Any]:
     """Return everything that a conversation says, as JSON."""
-    messages = conversation.messages()
+    messages = _in_order(conversation.messages())
     hidden = {message.id: conversation.hidden(message.id) for message in messages if message.hidden_count}
     named = {name for message in messages for name in message.blobs} - {
         field.blob for fields in hidden.values() for field in fields
@@ -46,6 +47,29 @@ def encode_conversation(conversation: Conversation) -> dict[str, Any]:
         "messages": [_encode(message, hidden.get(message.id, ())) for message in messages],
         "blobs": {name: base64.b64encode(data).decode() for name, data in blobs.items()},
     }
+
+
+def _in_order(messages: Sequence[Message]) -> list[Message]:
+    """Return messages with parents first, else by time: the same on every device."""
+    by_id = {message.id: message for message in messages}
+    children: dict[str, list[Message]] = {}
+    missing: dict[str, int] = {}
+    for message in messages:
+        parents = {parent for parent in message.parents if parent in by_id}
+        missing[message.id] = len(parents)
+        for parent in parents:
+            children.setdefault(parent, []).append(message)
+    ready = [message.order for message in messages if not missing[message.id]]
+    heapify(ready)
+    ordered: list[Message] = []
+    while ready:
+        message = by_id[heappop(ready)[1]]
+        ordered.append(message)
+        for child in children.get(message.id, ()):
+            missing[child.id] -= 1
+            if not missing[child.id]:
+                heappush(ready, child.order)
+    return ordered
 
 
 def _encode(message: Message, hidden: Any) -> dict[str, Any]:

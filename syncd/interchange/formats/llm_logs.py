@@ -1,7 +1,8 @@
 """
 ``logs.db`` of the command-line tool ``llm``: since 0.36 a tree of messages, before that a list of responses.
 
-A file that has been upgraded holds both; a conversation stands in one of them.
+A file that has been upgraded holds both; a conversation stands in one of them. Until 0.6 there was
+one table, ``log`` and then ``logs``, whose rows name the first of their conversation.
 """
 
 from __future__ import annotations
@@ -44,10 +45,15 @@ def read(path: Path, findings: Findings) -> Iterator[Imported]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             db = sqlite_utils.Database(connection)
             tables = set(db.table_names())
-            if "conversations" not in tables or "responses" not in tables:
+            table = next((name for name in _FIRST_ROWS if name in tables), None)
+            if table is not None and "response" in db[table].columns_dict:
+                yield from _first_rows(db, table, findings)
+            elif not {"conversations", "responses"} <= tables:
                 raise ImportRefused(
                     f"{path.name} is a database, but not one of llm's: no table 'responses' is in it"
                 )
+            if not {"conversations", "responses"} <= tables:
+                return
             told: set[str] = set()
             for imported in _threads(db, findings) if tables >= _TREE else ():
                 told.add(imported.key)
@@ -89,6 +95,8 @@ def _tree_record(
         _tree_part(db, draft, part)
     if row["provider_metadata"]:
         draft.seal(NAME, "provider_metadata", row["provider_metadata"], at=None)
+    if turn is not None and row["role"] == "assistant":
+        _keep_rest(db, draft, turn)
     role = _ROLES.get(row["role"])
     if role is None:
         findings.note_unknown(f"role {row['role']!r}")
@@ -144,7 +152,7 @@ def _fragment(db: sqlite_utils.Database, fragment_id: Any) -> str:
 
 
 def _conversations(db: sqlite_utils.Database, findings: Findings, told: set[str]) -> Iterator[Imported]:
-    for row in db.query("select * from conversations order by id"):
+    for row in [*db.query("select * from conversations order by id"), *db.query(_ORPHANS)]:
         responses = list(db.query(_RESPONSES, {"conversation": row["id"]})) if row["id"] not in told else []
         records: list[Record] = []
         for response in responses:
@@ -162,10 +170,14 @@ def _conversations(db: sqlite_utils.Database, findings: Findings, told: set[str]
                 )
                 records.append(record)
         if records:
-            yield Imported(NAME, row["id"], words(row["name"]), records, records[-1].key)
+            yield Imported(NAME, row["id"] or records[0].key, words(row["name"]), records, records[-1].key)
 
 
-_RESPONSES: Final = "select * from responses where conversation_id = :conversation order by datetime_utc, id"
+_RESPONSES: Final = "select * from responses where conversation_id is :conversation order by datetime_utc, id"
+_ORPHANS: Final = """
+    select distinct conversation_id as id, null as name from responses
+    where conversation_id is null or conversation_id not in (select id from conversations)
+"""
 _RESULTS: Final = "select * from tool_results where response_id = :id order by id"
 _CALLS: Final = "select * from tool_calls where response_id = :id order by id"
 
@@ -180,9 +192,10 @@ def _turn(
     if prompt != (in_force[-1] if in_force else ""):
         system.text(prompt)
     for result in _rows(db, "tool_results", _RESULTS, response):
-        results.result(
-            result["tool_call_id"], result["output"] or "", is_error=result.get("exception") is not None
-        )
+        is_error = result.get("exception") is not None
+        results.result(result["tool_call_id"], result["output"] or "", is_error=is_error)
+        for file in _rows(db, "tool_results_attachments", _RETURNED, result):
+            _attachment(db, results, file["attachment_id"])
     question.text(_joined(db, "prompt_fragments", response, response["prompt"]))
     for file in _rows(db, "prompt_attachments", _ATTACHED, response):
         _attachment(db, question, file["attachment_id"])
@@ -190,6 +203,7 @@ def _turn(
     answer.text(response["response"])
     for call in _rows(db, "tool_calls", _CALLS, response):
         answer.call(call["tool_call_id"], call["name"], call["arguments"])
+    _keep_rest(db, answer, response)
     return [
         ("system", "system", system),
         ("results", "tool", results),
@@ -202,6 +216,7 @@ _FRAGMENTS: Final = {
     "prompt_fragments": 'select * from prompt_fragments where response_id = :id order by "order"',
     "system_fragments": 'select * from system_fragments where response_id = :id order by "order"',
 }
+_RETURNED: Final = 'select * from tool_results_attachments where tool_result_id = :id order by "order"'
 _ATTACHED: Final = 'select * from prompt_attachments where response_id = :id order by "order"'
 
 
@@ -237,3 +252,52 @@ def _json(text: Any) -> Any:
         return json.loads(text) if isinstance(text, str) else None
     except ValueError:
         return None
+
+
+def _keep_rest(db: sqlite_utils.Database, draft: Draft, row: dict[str, Any]) -> None:
+    """Keep how an answer was asked for, and what the provider said as it said it."""
+    schema = next(_rows_of_schema(db, row), {})
+    rest = {name: _json(row.get(f"{name}_json")) for name in ("options", "response")}
+    rest |= {"schema": _json(schema.get("content")), "token_details": _json(row.get("token_details"))}
+    if not draft.is_empty:
+        draft.keep_rest(rest, (), "response")
+
+
+def _rows_of_schema(db: sqlite_utils.Database, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if row.get("schema_id") is not None and "schemas" in db.table_names():
+        yield from db.query("select content from schemas where id = ?", [row["schema_id"]])
+
+
+# Until 0.6: one table.
+
+
+_FIRST_ROWS: Final = {
+    "logs": "select rowid as row_id, * from logs order by rowid",
+    "log": "select rowid as row_id, * from log order by rowid",
+}
+
+
+def _first_rows(db: sqlite_utils.Database, table: str, findings: Findings) -> Iterator[Imported]:
+    talks: dict[str, list[dict[str, Any]]] = {}
+    for row in db.query(_FIRST_ROWS[table]):
+        # The column was a text at first.
+        talks.setdefault(str(row.get("chat_id") or row["row_id"]), []).append(row)
+    for talk in talks.values():
+        records: list[Record] = []
+        system = ""
+        for row in talk:
+            said = [("user", row["prompt"], None), ("assistant", row["response"], row["model"])]
+            if row["system"] and row["system"] != system:
+                system = row["system"]
+                said.insert(0, ("system", system, None))
+            time = row.get("datetime_utc") or row.get("timestamp_utc") or row.get("timestamp")
+            for role, text, model in said:
+                draft = Draft(NAME, findings)
+                draft.text(text)
+                if role == "assistant":
+                    _keep_rest(db, draft, row)
+                parent = records[-1].key if records else None
+                key, created = f"{row['row_id']}#{role}", milliseconds(time)
+                records.append(draft.record(key, parent, role, created=created, model=model))
+        # Rows are counted from one in every file: the time of the first makes a name of its number.
+        yield Imported(NAME, f"{records[0].created}/{talk[0]['row_id']}", "", records, records[-1].key)

@@ -116,6 +116,16 @@ def test_a_file_by_its_path(tmp_path: Path) -> None:
     assert media(trip) == [("image/png", "a.png", PNG)]
 
 
+def test_a_folder_is_not_searched_to_its_bottom(tmp_path: Path) -> None:
+    """Beside a file in somebody's home, what lies many folders below is not looked at."""
+    deep = tmp_path / "a" / "b" / "c" / "d"
+    deep.mkdir(parents=True)
+    (deep / "f1.png").write_bytes(PNG)
+    (tmp_path / "chat.json").write_text(json.dumps(librechat("a/b/c/d/f1.png")))
+    [trip] = take_in(Store(":memory:"), tmp_path / "chat.json")
+    assert media(trip) == [("image/png", "a.png", None)]
+
+
 @pytest.mark.parametrize("way", ["../secret.png", "/etc/hostname", "link.png", "file:///etc/hostname"])
 def test_a_path_leads_nowhere_else(tmp_path: Path, way: str) -> None:
     """A file from a stranger can't name what lies outside of its folder, nor by a link."""

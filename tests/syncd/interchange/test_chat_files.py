@@ -61,6 +61,7 @@ def test_a_line_of_a_batch_s_answers(tmp_path: Path) -> None:
 PREFERENCES = {
     "messages": {"chosen": [ASK, ANSWER], "rejected": [ASK, OTHER]},
     "prompt": {"prompt": "Where?", "chosen": "To the sea.", "rejected": "Nowhere."},
+    "prompt, and again in front": {"prompt": [ASK], "chosen": [ASK, ANSWER], "rejected": [ASK, OTHER]},
     "named messages": {"chosen_messages": [ASK, ANSWER], "rejected_messages": [ASK, OTHER]},
     "ShareGPT": {"conversations": [{"from": "human", "value": "Where?"}],
                  "chosen": {"from": "gpt", "value": "To the sea."},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import llm
 import pytest
 import sqlite_utils
-from llm.migrations import migrate
+from llm.migrations import MIGRATIONS, migrate
 from sqlite_utils.db import Table
 
 from crdt_conv import Store
@@ -112,6 +113,52 @@ def test_a_conversation_of_an_older_llm(logs: Path) -> None:
     talk = next(each for each in take_in(Store(":memory:"), logs) if each.title == "Trip")
     assert shape(talk) == [("system", "text"), ("user", "text"), ("assistant", "text", "tool_call")]
     assert talk.log().messages[-1].usage == {"input_tokens": 4, "output_tokens": 2}
+
+
+ONE_TABLE = range(
+    1, next(n for n, m in enumerate(MIGRATIONS) if m.__name__ == "m009_delete_logs_table_if_empty")
+)
+
+
+@pytest.mark.parametrize("steps", ONE_TABLE)
+def test_a_database_from_before_there_were_conversations(tmp_path: Path, steps: int) -> None:
+    """One table until 0.6, in each of its shapes: rows that name the first of their conversation."""
+    db = sqlite_utils.Database(tmp_path / "logs.db")
+    for migration in MIGRATIONS[:steps]:
+        typing.cast("Any", migration)(db)
+    [table] = db.table_names()
+    times = {"timestamp", "timestamp_utc", "datetime_utc"} & set(db[table].columns_dict)
+    row = dict.fromkeys(times, "2023-05-01T10:00:00") | {"system": "Be brief.", "model": "gpt-4"}
+    insert(db, table, row | {"prompt": "Where?", "response": "To the sea.", "chat_id": None})
+    insert(db, table, row | {"prompt": "When?", "response": "Now.", "chat_id": 1})
+    insert(db, table, row | {"prompt": "Hello", "response": "Hi", "chat_id": None})
+    db.close()
+    found = take_in(Store(":memory:"), tmp_path / "logs.db")
+    assert [said(talk) for talk in found] == [
+        ["Be brief.", "Where?", "To the sea.", "When?", "Now."],
+        ["Be brief.", "Hello", "Hi"],
+    ]
+    assert found[0].log().messages[2].model == "gpt-4"
+
+
+def test_files_that_a_tool_returned_and_answers_of_no_conversation(logs: Path) -> None:
+    """A picture behind a result, options and the provider's own words; an answer without a conversation."""
+    db = sqlite_utils.Database(logs)
+    for table in ("turn_tools", "turn_fragments", "turns", "threads", "parts", "messages"):
+        db.table(table).drop(ignore=True)
+    row = {"id": "r1", "model": "m", "prompt": "Look", "response": "Seen.", "options_json": '{"t": 1}'}
+    insert(db, "responses", row | {"response_json": '{"raw": 2}', "datetime_utc": "2025-01-01T10:00:00"})
+    insert(
+        db, "tool_results", {"id": 99, "response_id": "r1", "name": "see", "output": "x", "tool_call_id": "t"}
+    )
+    insert(db, "attachments", {"id": "a", "type": "image/png", "content": b"png"})
+    insert(db, "tool_results_attachments", {"tool_result_id": 99, "attachment_id": "a", "order": 0})
+    db.close()
+    talk = next(each for each in take_in(Store(":memory:"), logs) if said(each)[-1] == "Seen.")
+    assert shape(talk) == [("tool", "tool_result", "media"), ("user", "text"), ("assistant", "text")]
+    assert talk.blob(str(talk.log().messages[0].parts[1].content["sha256"])) == b"png"
+    [kept] = talk.hidden(talk.log().messages[2].id)
+    assert json.loads(kept.data) == {"options": {"t": 1}, "response": {"raw": 2}}
 
 
 def test_another_database_is_refused(tmp_path: Path) -> None:

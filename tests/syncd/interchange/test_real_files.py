@@ -69,7 +69,7 @@ def test_a_real_file_comes_in_whole(name: str) -> None:
 @needs_files
 @pytest.mark.parametrize("name", KNOWN)
 def test_an_export_comes_back_with_the_same_digests(name: str) -> None:
-    """Exported as JSON and imported elsewhere, every branch has the same digest and hidden fields."""
+    """Elsewhere every branch has the same digest and hidden fields, and the export is the same again."""
     for conversation in take_in(Store(":memory:"), DATA / name):
         text = json.dumps(encode_conversation(conversation))
         copy = Store(":memory:").join(conversation.id)
@@ -78,6 +78,9 @@ def test_an_export_comes_back_with_the_same_digests(name: str) -> None:
         for branch in conversation.branches:
             assert copy.log(branch).digest == conversation.log(branch).digest
         assert kept([copy]) == kept([conversation])
+        assert json.dumps(encode_conversation(copy), sort_keys=True) == json.dumps(
+            json.loads(text), sort_keys=True
+        )
 
 
 @needs_files

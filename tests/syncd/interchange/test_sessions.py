@@ -86,6 +86,13 @@ def test_codex_events_tell_what_no_item_does(tmp_path: Path, findings: Findings)
     assert (question.text, [part.text for part in answer.parts]) == ("Where?", ["Hm", "Lost"])
 
 
+def test_codex_events_in_other_words_are_not_said_twice(tmp_path: Path, findings: Findings) -> None:
+    """Where there is an item for every event, the event is the same in the words of a terminal."""
+    asked = (asks("Where? <cite/>"), event("user_message", message="Where?"))
+    told = (answers("To the sea. <cite/>"), event("agent_message", message="To the sea."))
+    assert said(one(tmp_path, findings, META, *asked, *told)) == ["Where? <cite/>", "To the sea. <cite/>"]
+
+
 def test_codex_pictures_are_blobs(tmp_path: Path, findings: Findings) -> None:
     """In what a tool returns, and drawn by the model."""
     shown = [{"type": "input_text", "text": "seen"}, {"type": "input_image", "image_url": DATA_URL}]
