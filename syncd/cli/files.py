@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, assert_never
 
+import anyio.lowlevel
 import typer
 from rich.markup import escape
 from rich.table import Table
@@ -58,7 +59,8 @@ def import_files(files: FilesArgument, db: DbOption, json: JsonOption = False) -
 
     ChatGPT's and Claude's exports (zip or JSON), Claude Code, Codex, Gemini CLI and pi sessions, LibreChat,
     Open-Assistant trees, llm's logs.db, ShareGPT, chat JSON, and what 'conv export' wrote. What a file is
-    is told by what is in it. Importing it again adds only what is new. Ends with 1 where a file was refused.
+    is told by what is in it. Importing it again adds only what is new, also after Ctrl-C, which ends it between
+    two conversations. Ends with 1 where a file was refused.
 
     Examples:
         conv import export.zip ~/.claude/projects
@@ -93,9 +95,11 @@ async def _import_file(
     workspace: Workspace, file: Path, size: int, outcome: _Outcome, *, is_named: bool
 ) -> None:
     try:
-        with bar(f"importing {file.name}") as progress:
+        with bar(f"importing {file.name}", of_bytes=True) as progress:
             for found in conversations(file, outcome.findings, lambda read: progress(min(read, size), size)):
                 await _import_one(workspace, file, found, outcome)
+                # Where no daemon holds the store nothing else waits: Ctrl-C is heard between two.
+                await anyio.lowlevel.checkpoint()
     except ImportRefused as error:
         if is_named:
             outcome.refused[str(file)] = str(error)
