@@ -29,6 +29,7 @@ class Listed(NamedTuple):
 
     title: str
     forked_from: ConversationId | None = None
+    is_archived: bool = False
 
 
 class Row(NamedTuple):
@@ -53,6 +54,7 @@ class ConversationInfo(NamedTuple):
     created: int
     updated: int
     forked_from: ConversationId | None = None
+    is_archived: bool = False
 
 
 class LogSize(NamedTuple):

@@ -176,12 +176,12 @@ class EngineSuite:
             assert not engine.has("c")
             engine.append([Row(C, b"1")], at_ms=1000)
             engine.append([Row(D, b"1")], at_ms=2000)
-            engine.describe(C, Listed("Trip", D))
+            engine.describe(C, Listed("Trip", D, is_archived=True))
             assert [info.id for info in engine.conversations()] == [D, C]
             engine.append([Row(C, b"2")], at_ms=3000)
-            assert engine.conversations()[0] == (C, "Trip", 1000, 3000, D)
+            assert engine.conversations()[0] == (C, "Trip", 1000, 3000, D, True)
             engine.append([Row(D, b"2", None, Listed("Elsewhere"))], at_ms=4000)
-            assert engine.conversations()[0] == (D, "Elsewhere", 2000, 4000, None)
+            assert engine.conversations()[0] == (D, "Elsewhere", 2000, 4000, None, False)
             assert engine.has("c")
 
     # Deletion

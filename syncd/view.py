@@ -49,7 +49,8 @@ def conversation_json(
 
 def info_json(info: ConversationInfo) -> dict[str, Any]:
     """Return one line of the list of conversations; times in milliseconds."""
-    return {"id": info.id, "title": info.title, "created": info.created, "updated": info.updated}
+    shown = {"id": info.id, "title": info.title, "created": info.created, "updated": info.updated}
+    return {**shown, "archived": info.is_archived}
 
 
 def branch_json(conversation: Conversation, name: str) -> dict[str, Any]:

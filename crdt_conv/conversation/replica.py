@@ -20,6 +20,7 @@ from crdt_conv.changes import Changes
 from crdt_conv.checks import check_text
 from crdt_conv.clock import HybridClock
 from crdt_conv.coalesce import merge_written
+from crdt_conv.conversation.listed import listed_of
 from crdt_conv.document import Document
 from crdt_conv.encoded import EncodedDocument
 from crdt_conv.encoding import Additions, MapOf
@@ -101,7 +102,7 @@ class Replica:
     @property
     def title(self) -> str:
         """What people call it; may be empty."""
-        return _title(self.index.roots["meta"])
+        return self._listed.title
 
     @title.setter
     def title(self, title: str) -> None:
@@ -110,14 +111,18 @@ class Replica:
             document.put("meta", "title", title)
 
     @property
+    def is_archived(self) -> bool:
+        """Whether it was put away: lists show it only where it is asked for."""
+        return self._listed.is_archived
+
+    @property
     def forked_from(self) -> ConversationId | None:
         """The conversation that this one was forked from, if it was."""
-        return self._origin(self.index.roots["meta"])
+        return self._listed.forked_from
 
-    def _origin(self, meta: Json) -> ConversationId | None:
-        origin = meta.get("forked_from")
-        # A fork that was merged back brings its own mark along.
-        return ConversationId(origin) if isinstance(origin, str) and origin != self.id else None
+    @property
+    def _listed(self) -> Listed:
+        return listed_of(self.id, self.index.roots["meta"])
 
     @property
     def graph(self) -> Graph[Node]:
@@ -232,7 +237,8 @@ class Replica:
                 yield document
             if not changes.update:
                 return
-            self._seq = self._log.append(self.id, changes.update, None, self._listed(changes, document))
+            listed = listed_of(self.id, document.read("meta")) if "meta" in changes.roots else None
+            self._seq = self._log.append(self.id, changes.update, None, listed)
             index.settle(changes, document)
         except BaseException as error:
             self._forget()
@@ -279,17 +285,10 @@ class Replica:
         if self._is_writing:
             raise InvalidMessage("a change of this conversation is being made already: make them one")
 
-    def _listed(self, changes: Changes, document: Document) -> Listed | None:
-        """Return what the list is to show, where a change of ours is about that."""
-        if "meta" not in changes.roots:
-            return None
-        meta = document.read("meta")
-        return Listed(_title(meta), self._origin(meta))
-
     def _describe(self) -> None:
         # Only for the list, and written again when next opened: what is durable is told all the same.
         with suppress(StoreError):
-            self._log.describe(self.id, Listed(self.title, self.forked_from))
+            self._log.describe(self.id, self._listed)
 
     def next_created(self) -> int:
         """Return a ``created`` in milliseconds that is behind nothing seen."""
@@ -493,8 +492,3 @@ class Replica:
             frozenset(changes.roots),
         )
         self._subscribers.tell(change)
-
-
-def _title(meta: Json) -> str:
-    title = meta.get("title")
-    return title if isinstance(title, str) else ""

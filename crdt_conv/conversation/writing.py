@@ -26,6 +26,12 @@ from crdt_conv.writer import MessageWriter, new_part
 class Writing(Reading):
     """What a person or a model adds."""
 
+    def archive(self, *, archived: bool = True) -> None:
+        """Put the conversation away, or bring it back, on every device; nothing of it is lost."""
+        if archived != self.is_archived:
+            with self.writing() as document:
+                document.put("meta", "archived", archived)
+
     def append(
         self,
         role: str,

@@ -17,7 +17,7 @@ from crdt_conv.bodies import body_of
 from crdt_conv.conversation import Conversation
 from crdt_conv.conversation.reading import TAIL
 from crdt_conv.digest import content_digest
-from crdt_conv.engine import ConversationInfo, Engine, IndexStore, Row, StoredIndex
+from crdt_conv.engine import ConversationInfo, Engine, IndexStore, Listed, Row, StoredIndex
 from crdt_conv.errors import MalformedEntry, StoreError
 from crdt_conv.ids import ConversationId, MessageId, now_ms
 from crdt_conv.message import Author, Message, parse_message
@@ -68,6 +68,11 @@ class _Fresh:
             with suppress(MalformedEntry):
                 self.messages[key] = parse_message(key, raw)
 
+    @property
+    def listed(self) -> Listed:
+        """What the list is to show."""
+        return Listed(self.whole.title, self.whole.forked_from, self.whole.is_archived)
+
 
 def _missing_blobs(engine: Engine, fresh: _Fresh) -> Iterator[Damage]:
     for message in fresh.messages.values():
@@ -80,15 +85,17 @@ def _missing_blobs(engine: Engine, fresh: _Fresh) -> Iterator[Damage]:
 def _list_damage(listed: ConversationInfo | None, fresh: _Fresh) -> Iterator[Damage]:
     if listed is None:
         yield Damage("list", fresh.id, "", "it is in the log and not in the list of conversations")
-    elif (listed.title, listed.forked_from) != (fresh.whole.title, fresh.whole.forked_from):
-        yield Damage("list", fresh.id, "", "the list shows another title or origin than its document says")
+    elif (listed.title, listed.forked_from, listed.is_archived) != fresh.listed:
+        text = "the list shows another title, origin or place than its document says"
+        yield Damage("list", fresh.id, "", text)
 
 
 def described(conversation: ConversationId, rows: Sequence[tuple[int, bytes]]) -> ConversationInfo:
     """Return what the list shows of a conversation, as far as its log says it."""
     fresh = _Fresh(conversation, rows)
     times = [message.created for message in fresh.messages.values()] or [now_ms()]
-    return ConversationInfo(conversation, fresh.whole.title, min(times), max(times), fresh.whole.forked_from)
+    title, origin, is_archived = fresh.listed
+    return ConversationInfo(conversation, title, min(times), max(times), origin, is_archived)
 
 
 # The stored index

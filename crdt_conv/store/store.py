@@ -214,6 +214,9 @@ class Store(Keeper):
         with document.transaction() as changes:
             document.put("meta", "forked_from", original.id)
             document.put("meta", "title", title)
+            if original.is_archived:
+                # Whoever forks it works on it.
+                document.put("meta", "archived", value=False)
         update = merge_updates([original.encode(), changes.update])
         fork.apply_logged(update, self.append(fork.id, update, None, Listed(title, original.id)))
         return fork

@@ -131,7 +131,15 @@ COMPONENTS: Final[Mapping[str, Any]] = {
         {"type": TEXT, "title": TEXT, "status": {"type": "integer"}, "detail": TEXT},
         {"errors": _list(_object({"pointer": TEXT, "detail": TEXT}))},
     ),
-    "Listed": _object({"id": ID, "title": TEXT, "created": MILLISECONDS, "updated": MILLISECONDS}),
+    "Listed": _object(
+        {
+            "id": ID,
+            "title": TEXT,
+            "created": MILLISECONDS,
+            "updated": MILLISECONDS,
+            "archived": {"type": "boolean", "description": "It was put away: lists leave it out."},
+        }
+    ),
     "Listing": _object({"conversations": _list(ref("Listed")), "next": CURSOR}),
     "Created": _object({"id": ID}),
     "Lease": _object(

@@ -26,12 +26,14 @@ import platformdirs
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Column, Table
 
 from adapters.errors import AdapterError
 from crdt_conv import CrdtConvError
 from crdt_conv.store.lock import read_owner
 from syncd.errors import StartError, SyncdError
 
+_ANY_WIDTH = 100_000
 _CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 
@@ -120,6 +122,17 @@ def print_json(value: Any) -> None:
     """Print one JSON value for programs: never wrapped, never coloured."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
     sys.stdout.flush()
+
+
+def listing(*columns: str) -> Table:
+    """Return an empty table whose first column is never cut: what stands there is typed again."""
+    return Table(Column(columns[0], no_wrap=True), *columns[1:], box=None, header_style="dim")
+
+
+def print_table(table: Table) -> None:
+    """Print a table; in a pipe every row is one line, however long."""
+    wide = console if console.is_terminal else Terminal(highlight=False, width=_ANY_WIDTH)
+    wide.print(table)
 
 
 def published_url(db: Path) -> str:

@@ -22,6 +22,7 @@ COMMANDS = {
     "fork": "syncd.cli.write:fork",
     "merge": "syncd.cli.write:merge",
     "explain": "syncd.cli.explain:explain",
+    "archive": "syncd.cli.write:archive",
     "redact": "syncd.cli.write:redact",
     "verify": "syncd.cli.look:verify",
     "import": "syncd.cli.files:import_files",

@@ -14,10 +14,18 @@ from typing import Annotated, Any, assert_never
 import anyio.lowlevel
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from crdt_conv import MAIN, Conversation, ConversationDeleted, CrdtConvError, MalformedUpdate, UsageError
-from syncd.cli.common import DbOption, JsonOption, console, errors, print_json, run_async
+from syncd.cli.common import (
+    DbOption,
+    JsonOption,
+    console,
+    errors,
+    listing,
+    print_json,
+    print_table,
+    run_async,
+)
 from syncd.cli.look import BranchOption, IdArgument
 from syncd.cli.progress import bar
 from syncd.cli.workspace import Workspace, find, reading, writing
@@ -59,8 +67,8 @@ def import_files(files: FilesArgument, db: DbOption, json: JsonOption = False) -
 
     ChatGPT's and Claude's exports (zip or JSON), Claude Code, Codex, Gemini CLI and pi sessions, LibreChat,
     Open-Assistant trees, llm's logs.db, ShareGPT, chat JSON, and what 'conv export' wrote. What a file is
-    is told by what is in it. Importing it again adds only what is new, also after Ctrl-C, which ends it between
-    two conversations. Ends with 1 where a file was refused.
+    is told by what is in it. Importing it again adds only what is new, also after Ctrl-C, which ends
+    it between two conversations. Ends with 1 where a file was refused.
 
     Examples:
         conv import export.zip ~/.claude/projects
@@ -146,12 +154,12 @@ def _as_json(outcome: _Outcome) -> dict[str, Any]:
 
 
 def _print(outcome: _Outcome) -> None:
-    table = Table("id", "from", "new messages", "branches", "title", box=None, header_style="dim")
+    table = listing("id", "from", "new messages", "branches", "title")
     for written in outcome.written:
         new, branches = str(written.messages), str(written.branches)
         table.add_row(written.id, written.program, new, branches, escape(written.title))
     if outcome.written:
-        console.print(table)
+        print_table(table)
     _print_counts("not understood, and kept", outcome.findings.unknown)
     _print_counts("no part of a conversation", outcome.findings.left_out)
     _print_counts("not there, or not whole", outcome.findings.damaged)

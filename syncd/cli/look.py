@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -9,8 +10,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from crdt_conv import MAIN, Conversation, HiddenField, Log, Message, Part, StoreMissing
-from syncd.cli.common import DbOption, JsonOption, console, print_json
+from crdt_conv import MAIN, Conversation, ConversationInfo, HiddenField, Log, Message, Part, StoreMissing
+from syncd.cli.common import DbOption, JsonOption, console, errors, listing, print_json, print_table
 from syncd.cli.completing import complete_branch, complete_conversation
 from syncd.cli.graph import draw_graph
 from syncd.cli.workspace import find, reading
@@ -32,12 +33,20 @@ LINE_CHARACTERS = 200
 STYLES = {"user": "bold cyan", "assistant": "bold green", "system": "bold magenta", "tool": "bold yellow"}
 
 
-def ls(db: DbOption, json: JsonOption = False) -> None:
+def ls(
+    db: DbOption,
+    archived: Annotated[
+        bool, typer.Option("--archived", help="Those that were put away, and no others.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Those that were put away, too.")] = False,
+    json: JsonOption = False,
+) -> None:
     """
     List conversations, the one that changed last first.
 
     Examples:
         conv ls
+        conv ls --archived
         conv ls --json | jq -r '.[0].id'
     """
     try:
@@ -46,16 +55,24 @@ def ls(db: DbOption, json: JsonOption = False) -> None:
     except StoreMissing:
         # Nothing was written yet: an empty list is the true answer.
         infos = []
+    shown = [info for info in infos if everything or info.is_archived == archived]
     if json:
-        print_json([info_json(info) for info in infos])
-        return
-    if not infos:
+        print_json([info_json(info) for info in shown])
+    elif not infos:
         console.print("No conversations yet: [bold]conv new --title Trip[/] makes one.")
-        return
-    table = Table("id", "title", "changed", box=None, header_style="dim")
+    else:
+        _print_infos(shown)
+        if hidden := len(infos) - len(shown):
+            errors.print(f"{hidden} more: conv ls --all", style="dim")
+
+
+def _print_infos(infos: Sequence[ConversationInfo]) -> None:
+    table = listing("id", "title", "changed")
     for info in infos:
-        table.add_row(info.id, escape(info.title) or "[dim]untitled[/]", _when(info.updated))
-    console.print(table)
+        mark = " [dim](archived)[/]" if info.is_archived else ""
+        table.add_row(info.id, (escape(info.title) or "[dim]untitled[/]") + mark, _when(info.updated))
+    if infos:
+        print_table(table)
 
 
 def show(

@@ -127,6 +127,33 @@ def merge(
     run_async(main)
 
 
+def archive(
+    conversation_id: IdArgument,
+    db: DbOption,
+    undo: Annotated[bool, typer.Option("--undo", help="Bring it back.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """
+    Put a conversation away, on every device: 'conv ls' leaves it out then, and nothing of it is lost.
+
+    Examples:
+        conv archive 01J9
+        conv archive 01J9 --undo
+    """
+
+    async def main() -> None:
+        async with writing(db) as workspace:
+            conversation = await workspace.open(conversation_id)
+            conversation.archive(archived=not undo)
+            await workspace.settle(conversation)
+        if json:
+            print_json({"id": conversation.id, "archived": not undo})
+        else:
+            console.print(f"{conversation.id} is {'back' if undo else 'archived'}", markup=False)
+
+    run_async(main)
+
+
 def redact(
     conversation_id: IdArgument,
     message: Annotated[

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+
+import pytest
 
 from crdt_conv import HiddenField, Store
 from tests.crdt_conv import handmade as by_hand
@@ -102,3 +105,27 @@ def test_search_finds_the_same_with_and_without_a_daemon(tmp_path: Path) -> None
     assert "nothing holds" in conv(db, "search", "porto")
     with daemon(db, "--no-executor"):
         assert conv_json(db, "search", "lisbon") == alone
+
+
+@pytest.mark.parametrize("by_daemon", [False, True])
+def test_what_is_archived_is_listed_where_it_is_asked_for(tmp_path: Path, *, by_daemon: bool) -> None:
+    """``ls`` leaves it out and says so; it is there where it is asked for, and comes back."""
+    db = tmp_path / "chats.db"
+    away, here = (conv_json(db, "new", "--title", title)["id"] for title in ("Away", "Here"))
+    with daemon(db, "--no-executor") if by_daemon else nullcontext():
+        assert conv_json(db, "archive", away) == {"id": away, "archived": True}
+        assert [info["id"] for info in conv_json(db, "ls")] == [here]
+        assert [(i["id"], i["archived"]) for i in conv_json(db, "ls", "--archived")] == [(away, True)]
+        assert {info["id"] for info in conv_json(db, "ls", "--all")} == {here, away}
+        assert "(archived)" in conv(db, "ls", "--all")
+        assert conv(db, "archive", away, "--undo").strip() == f"{away} is back"
+        assert {info["id"] for info in conv_json(db, "ls")} == {here, away}
+
+
+def test_in_a_pipe_a_row_is_a_line(tmp_path: Path) -> None:
+    """However long a title is: what follows finds an id and its title in one line, whole."""
+    db, title = tmp_path / "chats.db", "a long title " * 30
+    trip = conv_json(db, "new", "--title", title)["id"]
+    _, line = conv(db, "ls", environ={"COLUMNS": "40"}).splitlines()
+    assert line.split()[0] == trip
+    assert title.strip() in line

@@ -1,4 +1,4 @@
-"""Progress of ``conv import``, ``conv sync`` and ``syncd compact`` at a terminal, and Ctrl-C in its middle."""
+"""Progress of ``conv import``, ``sync`` and ``syncd compact`` at a terminal, and Ctrl-C in its middle."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def check_whole(db: Path) -> None:
 
 def test_import_shows_how_far_it_is(tmp_path: Path) -> None:
     """The file's name, and its bytes as people write them; nothing of it in what is printed at the end."""
-    with terminal(tmp_path / "chats.db", "import", str(write_chats(tmp_path / "chats.jsonl")), "--json") as at:
+    with terminal(
+        tmp_path / "chats.db", "import", str(write_chats(tmp_path / "chats.jsonl")), "--json"
+    ) as at:
         at.expect("importing chats.jsonl")
         at.expect("kB")
         at.expect('{"conversations"')
@@ -93,7 +95,7 @@ def test_ctrl_c_ends_a_sync_at_once(filled: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("by_daemon", [False, True])
 def test_ctrl_c_ends_a_compaction_at_once(filled: Path, *, by_daemon: bool) -> None:
-    """A bar of conversations, whoever compacts; exit code 130, nothing lost, and the next one does the rest."""
+    """A bar of conversations, whoever compacts; exit code 130, nothing lost; the next one does the rest."""
     before = digests(filled)
     with daemon(filled, "--no-executor") if by_daemon else nullcontext():
         with terminal(filled, "compact", program="syncd") as at:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Final
 
 from crdt_conv.bodies import searchable
-from crdt_conv.engine import ConversationInfo, Engine
+from crdt_conv.engine import Engine
 from crdt_conv.errors import MalformedUpdate, StoreCorrupt, StoreError
 from crdt_conv.ids import ConversationId
 from crdt_conv.store.check import UNREADABLE, check_conversation
@@ -24,7 +24,7 @@ from crdt_conv.store.damage import Damage, Progress, is_named, is_whole, update_
 from crdt_conv.store.sqlite.backup import moment
 from crdt_conv.store.sqlite.engine import SqliteEngine
 from crdt_conv.store.sqlite.renewal import is_log_sound
-from crdt_conv.store.sqlite.rows import PAGE, Execute
+from crdt_conv.store.sqlite.rows import LISTED, PAGE, Execute, info_of
 from crdt_conv.updates import check_update
 
 _WORDS: Final = "create virtual table if not exists temp.words using fts5vocab (main, found, instance)"
@@ -75,8 +75,8 @@ class _Check:
             "select conversation from snapshots", "select conversation from snapshots not indexed"
         )
         self._snapshots = {name for (name,) in snapshots}
-        listed = self._listed("select id, title, created, updated, forked_from from conversations")
-        self._infos = {row[0]: ConversationInfo(*row) for row in listed}
+        listed = self._listed(LISTED)
+        self._infos = {row[0]: info_of(row) for row in listed}
         self._blobs = self._listed("select sha256 from blobs", "select sha256 from blobs not indexed")
 
     def _listed(self, *statements: str) -> set[tuple[Any, ...]]:

@@ -19,6 +19,7 @@ from crdt_conv.ids import ConversationId, now_ms
 from crdt_conv.store.sqlite.connection import Connection
 from crdt_conv.store.sqlite.index import LAST_SEQ, SqliteIndex, let_go
 from crdt_conv.store.sqlite.renewal import make_again
+from crdt_conv.store.sqlite.rows import LISTED, info_of
 
 Execute = Callable[..., Any]
 
@@ -30,9 +31,9 @@ _DELETE: Final = (
 )
 _APPEND: Final = "insert into updates (conversation, origin, data, crc) values (?, ?, ?, ?)"
 _DESCRIBE: Final = (
-    "update conversations set title = ?1, forked_from = ?2 where id = ?3"
+    "update conversations set title = ?1, forked_from = ?2, archived = ?3 where id = ?4"
     # What is as it was is no page to write.
-    " and (title is not ?1 or forked_from is not ?2)"
+    " and (title is not ?1 or forked_from is not ?2 or archived is not ?3)"
 )
 
 
@@ -224,11 +225,7 @@ class SqliteEngine:
 
     def conversations(self) -> list[ConversationInfo]:
         """Return all conversations, the one that changed last first."""
-        rows = self._rows(
-            "select id, title, created, updated, forked_from from conversations"
-            " order by updated desc, id desc"
-        )
-        return [ConversationInfo(*row) for row in rows]
+        return [info_of(row) for row in self._rows(f"{LISTED} order by updated desc, id desc")]
 
     def has(self, conversation: str) -> bool:
         """Whether anything of this conversation is in the log."""

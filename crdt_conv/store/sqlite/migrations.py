@@ -143,3 +143,16 @@ def m005_checked_index(db: Database) -> None:
     gone = ("drop table indexes", "drop table messages", "drop table pages", "drop table found")
     for statement in (*gone, *INDEX):
         db.execute(statement)
+
+
+@migrations()
+def m006_archived(db: Database) -> None:
+    """What the list shows of who was put away, as far as stored indexes say it; the rest when next opened."""
+    db.execute("alter table conversations add column archived integer not null default 0")
+    # Derived: it may be damaged, or not there at all.
+    if not db.execute("select 1 from sqlite_schema where name = 'indexes'").fetchone():
+        return
+    db.execute(
+        "update conversations set archived = 1 where id in (select conversation from indexes"
+        " where case when json_valid(roots) then json_type(roots, '$.meta.archived') end = 'true')"
+    )

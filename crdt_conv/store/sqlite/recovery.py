@@ -52,7 +52,7 @@ _SHAPES: Final = {
     "updates": _Shape("ntobi", 4, "insert or ignore into updates values (?, ?, ?, ?, ?)"),
     "snapshots": _Shape("tiiiib", 6, "insert or ignore into snapshots values (?, ?, ?, ?, ?, ?)"),
     "blobs": _Shape("tib", 3, "insert or ignore into blobs values (?, ?, ?)"),
-    "conversations": _Shape("ttiio", 4, "insert or ignore into conversations values (?, ?, ?, ?, ?)"),
+    "conversations": _Shape("ttiioi", 4, "insert or ignore into conversations values (?, ?, ?, ?, ?, ?)"),
     "leases": _Shape("ttii", 4, "insert or ignore into leases values (?, ?, ?, ?)"),
     "outbox": _Shape("ttii", 3, "insert or ignore into outbox values (?, ?, ?, ?)"),
     "settings": _Shape("tt", 2, "insert or ignore into settings values (?, ?)"),
@@ -286,6 +286,6 @@ def _told(row: list[Any]) -> str:
     for name in _TELLING:
         if _fits(name, row):
             return name
-    if len(row) == 5 and _fits("conversations", row):
+    if len(row) >= 5 and _fits("conversations", row):
         return "conversations"
     return "doubtful" if _fits("outbox", row) else ""

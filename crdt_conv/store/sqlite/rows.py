@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from crdt_conv.bodies import body_of, message_of
+from crdt_conv.engine import ConversationInfo
 from crdt_conv.errors import StoreCorrupt
 from crdt_conv.fields import Json
 from crdt_conv.ids import MessageId
@@ -42,6 +43,7 @@ ON_PAGES: Final = (
     "select place, id, role, parents, branch, created, status, hidden, blobs, source, content, page"
     " from messages where key = ? and page in (select value from json_each(?)) order by place"
 )
+LISTED: Final = "select id, title, created, updated, forked_from, archived from conversations"
 _INSERT: Final = (
     "insert or replace into messages"
     " (key, place, id, role, parents, branch, created, status, hidden, blobs, source, content, page)"
@@ -80,6 +82,12 @@ def node_of(row: Sequence[Any]) -> Node:
     _, message_id, role, parents, branch, created, status, hidden, blobs, source, _, _ = row
     blobs = tuple(json.loads(blobs)) if blobs else ()
     return Node(message_id, role, _ids(parents), branch, created, status, hidden, blobs, _ids(source))
+
+
+def info_of(row: Sequence[Any]) -> ConversationInfo:
+    """Return what the list shows of the conversation in a row."""
+    conversation, title, created, updated, forked_from, archived = row
+    return ConversationInfo(conversation, title, created, updated, forked_from, archived == 1)
 
 
 def _ids(text: str) -> tuple[MessageId, ...]:

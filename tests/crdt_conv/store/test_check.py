@@ -58,6 +58,7 @@ DAMAGES = [
     ),
     (f"update conversations set title = 'Other' where id = {OF_LOG}", {("list", "Log")}),
     (f"delete from conversations where id = {OF_LOG}", {("list", "Log")}),
+    (f"update conversations set archived = 1 where id = {OF_LOG}", {("list", "Log")}),
     (flip("messages", "content", f"{KEY} and place = 3"), {("index", "Log")}),
     (f"update messages set status = 'failed' {KEY} and place = 3", {("index", "Log")}),
     (f"delete from messages {KEY} and place = 3", {("index", "Log")}),

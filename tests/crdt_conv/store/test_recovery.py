@@ -164,7 +164,7 @@ def test_small_tables_of_many_pages_are_recovered(tmp_path: Path) -> None:
             name = f"{number:040}"
             execute("insert into leases values (?, 'executor', ?, ?)", (name, number, 10**12 + number))
             execute("insert into outbox values (?, ?, ?, 7)", (name, trip, number))
-            execute("insert into conversations values (?, 'Title', ?, ?, null)", (name, 10**12, 10**12))
+            execute("insert into conversations values (?, 'Title', ?, ?, null, 0)", (name, 10**12, 10**12))
     for table in ("leases", "outbox", "conversations"):
         copy = Path(shutil.copy(path, tmp_path / f"{table}.db"))
         with closing(sqlite3.connect(copy)) as connection:

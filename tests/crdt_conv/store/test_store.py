@@ -54,6 +54,41 @@ def test_the_list_shows_what_changed_last_first(path: Path) -> None:
         assert {info.id for info in store.list()} == {first.id, second.id}
 
 
+def test_the_list_says_what_is_archived(path: Path) -> None:
+    """Written here or on another device, kept in the file, and taken back; a fork of it is at hand."""
+    with Store(path) as store, Store(":memory:") as other:
+        here, there, bare = store.create("here"), other.create("there"), store.create("bare")
+        here.archive()
+        there.archive()
+        store.join(there.id).receive(there.encode())
+        fork = store.fork(here.id)
+        archived = {info.id: info.is_archived for info in store.list()}
+        assert archived == {here.id: True, there.id: True, bare.id: False, fork.id: False}
+        assert not fork.is_archived
+        there.archive(archived=False)
+        back = there.encode()
+    with Store(path) as store:
+        assert {info.id: info.is_archived for info in store.list()} == archived
+        assert list(store.check()) == []
+        before = store.open(here.id).last_seq
+        store.open(here.id).archive()
+        assert store.open(here.id).last_seq == before
+        store.open(here.id).archive(archived=False)
+        store.open(there.id).receive(back)
+        assert not any(info.is_archived for info in store.list())
+
+
+def test_what_a_stranger_calls_archived_is_not(path: Path) -> None:
+    """Only the truth counts: a text or a number in its place archives nothing."""
+    with Store(path) as store:
+        conversation = store.create("Trip")
+        for value in ("yes", 1, None):
+            with conversation.writing() as document:
+                document.put("meta", "archived", value)
+            assert not conversation.is_archived
+            assert not store.list()[0].is_archived
+
+
 def test_one_id_is_one_replica() -> None:
     """Everything in a process sees the same live conversation."""
     with Store(":memory:") as store:

@@ -176,6 +176,22 @@ async def test_only_what_may_be_read_is_listed(http: httpx.AsyncClient, store: S
     assert max(gate.asked.count(name) for name in mine) <= 2
 
 
+async def test_the_list_says_what_is_archived(http: httpx.AsyncClient, store: Store) -> None:
+    """Whoever archived it, also one that nobody opened here; search says it too."""
+    with Store(":memory:") as elsewhere:
+        away = elsewhere.create("Trip away")
+        away.archive()
+        store.join(away.id).receive(away.encode())
+    here = store.create("Trip here")
+    listed = (await http.get("/api/conversations")).json()["conversations"]
+    assert {entry["id"]: entry["archived"] for entry in listed} == {away.id: True, here.id: False}
+    found = (await http.get("/api/search?q=trip")).json()["results"]
+    assert {hit["conversation"]["id"]: hit["conversation"]["archived"] for hit in found} == {
+        away.id: True,
+        here.id: False,
+    }
+
+
 async def test_a_branch_is_shown(http: httpx.AsyncClient, store: Store) -> None:
     """Another branch has its own log; an unknown one is not found."""
     conversation = store.create()

@@ -41,10 +41,10 @@ EXAMPLES = [line for command in COMMANDS.values() for line in examples_of(comman
 
 def test_all_commands_of_the_contract_are_there() -> None:
     """Contract 4's table, by hand, and what was added to it."""
-    conv = "new ls show search append run chat tools approve fork merge explain redact verify import export"
+    conv = "new ls show search append run chat tools approve fork merge explain archive redact verify import"
     syncd = "serve token revoke rotate status compact backup check recover"
     assert set(COMMANDS) == {
-        *(f"conv {name}" for name in f"{conv} sync status demo".split()),
+        *(f"conv {name}" for name in f"{conv} export sync status demo".split()),
         *(f"syncd {name}" for name in syncd.split()),
     }
 
