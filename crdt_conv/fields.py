@@ -8,7 +8,7 @@ the asked type or raises ``MalformedEntry`` with a reason.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
 from crdt_conv.errors import MalformedEntry
@@ -41,6 +41,13 @@ def is_exact(value: Json) -> bool:
     if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
         return False
     return all(is_exact(item) for item in (value.values() if isinstance(value, dict) else value))
+
+
+def ordered(value: Json) -> Json:
+    """Return a JSON value with the keys of its objects in order, which every replica reads in another."""
+    if isinstance(value, Mapping):
+        return {key: ordered(value[key]) for key in sorted(value)}
+    return [ordered(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def plain(value: Any) -> Any:

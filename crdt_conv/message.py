@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from crdt_conv.errors import MalformedEntry
-from crdt_conv.fields import Fields, Json, is_shallow
+from crdt_conv.fields import Fields, Json, is_shallow, ordered
 from crdt_conv.ids import MessageId
 from crdt_conv.node import Node
 
@@ -59,7 +59,7 @@ class Part:
 
     def as_json(self) -> dict[str, Json]:
         """Return it as JSON."""
-        return {"id": self.id, "type": self.type, **self.content}
+        return {"id": self.id, "type": self.type, **ordered(self.content)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class Message:
         generated = {
             "run": self.run,
             "model": self.model,
-            "usage": dict(self.usage) if self.usage is not None else None,
+            "usage": ordered(self.usage),
             "stop_reason": self.stop_reason,
             "source": list(self.source) or None,
         }

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from crdt_conv.calls import BEGUN, Call, read_calls
-from crdt_conv.fields import Fields, Json
+from crdt_conv.fields import Fields, Json, ordered
 from crdt_conv.ids import MessageId, RunId
 from crdt_conv.message import MAIN
 
@@ -53,7 +53,7 @@ class Target:
             "adapter": self.adapter,
             "model": self.model,
             "endpoint": self.endpoint,
-            "params": dict(self.params),
+            "params": ordered(self.params),
         }
 
 
@@ -134,10 +134,10 @@ class Run:
             "target": self.target.as_json(),
             "created": self.created,
             "requested_by": self.requested_by,
-            "claims": [dict(claim) for claim in self.claims],
+            "claims": ordered(self.claims),
             "outputs": list(self.outputs),
-            "sent": self.sent,
-            "error": self.error,
+            "sent": ordered(self.sent),
+            "error": ordered(self.error),
             "cancel": self.cancel,
             "calls": [call.as_json() for call in self.calls],
         }

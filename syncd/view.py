@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 from crdt_conv import MAIN, Conversation, ConversationInfo, HiddenField, Message
+from crdt_conv.fields import ordered
 from crdt_conv.store.compaction import Compaction
 
 
@@ -19,7 +20,7 @@ def message_json(conversation: Conversation, message: Message, *, hidden: bool =
 
 def hidden_json(field: HiddenField) -> dict[str, Any]:
     """Return a hidden field: JSON as ``data``, bytes as ``data_base64``, neither where a blob is missing."""
-    values = {name: getattr(field, name) for name in field.__slots__}
+    values = {name: ordered(getattr(field, name)) for name in field.__slots__}
     if isinstance(field.data, bytes):
         values["data_base64"] = base64.b64encode(field.data).decode()
         del values["data"]

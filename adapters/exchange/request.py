@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
@@ -63,6 +63,14 @@ class Note:
         return {"about": self.about, "reason": self.reason}
 
 
+def _told(notes: Iterable[Note]) -> list[Json]:
+    """Return notes as JSON: a message is named once, with every reason once."""
+    reasons: dict[str, dict[str, None]] = {}
+    for note in notes:
+        reasons.setdefault(note.about, {})[note.reason] = None
+    return [Note(about, "; ".join(told)).as_json() for about, told in reasons.items()]
+
+
 @dataclass(frozen=True, slots=True)
 class SentField:
     """A hidden field that went along: of which message and part, and what it is."""
@@ -118,8 +126,8 @@ class Report:
         shown: dict[str, Json] = {
             "materializer": self.materializer,
             "messages": self.sent,
-            "left_out": [note.as_json() for note in self.left_out],
-            "repairs": [note.as_json() for note in self.repairs],
+            "left_out": _told(self.left_out),
+            "repairs": _told(self.repairs),
         }
         if self.hidden:
             shown["hidden"] = dict(sorted(Counter(sent.kind for sent in self.hidden).items()))
