@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime
 from typing import Any
 
 from crdt_conv import MAIN, Conversation, Message, Part
+from syncd.interchange.records import an_object, objects
 
 _WHO = {"user": "User", "assistant": "Assistant", "system": "System", "tool": "Tool"}
 
@@ -60,25 +62,61 @@ def _fenced(text: str, language: str = "") -> str:
 def chat_line(conversation: Conversation, branch: str = MAIN) -> str:
     """Return the log of a branch as one line of chat-completions JSON, as people fine-tune with."""
     log = conversation.log(branch).messages
-    messages = [entry for message in log if message.role != "merge" for entry in _chat(message)]
+    said = (message for message in log if message.role != "merge")
+    messages = [entry for message in said for entry in _chat(conversation, message)]
     line: dict[str, Any] = {"id": conversation.id, "title": conversation.title, "messages": messages}
-    return json.dumps(line, ensure_ascii=False) + "\n"
+    tools = [tool for message in log for part in message.parts for tool in _tools(part)]
+    return json.dumps(line | ({"tools": tools} if tools else {}), ensure_ascii=False) + "\n"
 
 
-def _chat(message: Message) -> list[dict[str, Any]]:
+def _tools(part: Part) -> list[dict[str, Any]]:
+    """Return definitions of tools as OpenAI has them."""
+    if part.type != "tools":
+        return []
+    found = []
+    for tool in objects(_json(part.content.get("definitions"))):
+        native = an_object(tool.get("native")).get("openai")
+        found.append(native if isinstance(native, dict) else {"type": "function", "function": tool})
+    return found
+
+
+def _json(text: Any) -> Any:
+    try:
+        return json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _chat(conversation: Conversation, message: Message) -> list[dict[str, Any]]:
     if message.role == "tool":
         return [_result(part) for part in message.parts if part.type == "tool_result"]
     reasoning = "".join(part.text for part in message.parts if part.type == "reasoning")
     calls = [_call(part) for part in message.parts if part.type == "tool_call"]
     text = message.text or "".join(part.text for part in message.parts if part.type == "summary")
-    if not (text or reasoning or calls):
+    pictures = _pictures(conversation, message) if message.role == "user" else []
+    if not (text or reasoning or calls or pictures):
         return []
     entry: dict[str, Any] = {"role": message.role, "content": text or None}
+    if pictures:
+        entry["content"] = [*([{"type": "text", "text": text}] if text else []), *pictures]
     if reasoning:
         entry["reasoning_content"] = reasoning
     if calls:
         entry["tool_calls"] = calls
     return [entry]
+
+
+def _pictures(conversation: Conversation, message: Message) -> list[dict[str, Any]]:
+    """Return pictures as data URLs, the one way in which a line can carry them."""
+    found = []
+    for part in message.parts:
+        mime, sha256 = str(part.content.get("mime") or ""), part.content.get("sha256")
+        is_picture = part.type == "media" and mime.startswith("image/") and isinstance(sha256, str)
+        data = conversation.blob(str(sha256)) if is_picture else None
+        if data is not None:
+            url = f"data:{mime};base64,{base64.b64encode(data).decode()}"
+            found.append({"type": "image_url", "image_url": {"url": url}})
+    return found
 
 
 def _call(part: Part) -> dict[str, Any]:
