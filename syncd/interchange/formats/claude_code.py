@@ -132,7 +132,8 @@ class _Session:
         self._part_of[uuid] = group
         if "parentUuid" not in record and self.last is not None:
             self._parents.setdefault(group, self.last)
-        if "toolUseResult" in record:
+        if record.pop("toolUseResult", None) is not None:
+            # Half of a long session, which is all in memory.
             self._findings.leave_out("toolUseResult: a result once more, as it was shown")
         self._lines.setdefault(group, []).append(record)
         for block in objects(record["message"].get("content")):
