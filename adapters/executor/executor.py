@@ -139,7 +139,8 @@ class Executor:
     def _on_change(self, change: Change) -> None:
         if change.redacted:
             self._forget(self._store.join(change.conversation))
-        for run_id in change.runs:
+        # Who asked first is answered first.
+        for run_id in sorted(change.runs):
             conversation = self._store.join(change.conversation)
             try:
                 self._consider(conversation, conversation.runs[run_id])

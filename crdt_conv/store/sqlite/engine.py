@@ -83,7 +83,7 @@ class SqliteEngine:
                     return [self._insert(self.connection.write, rows[0])]
         with self._writing() as execute:
             seqs = [self._insert(execute, row) for row in rows]
-            for conversation in {row.conversation for row in rows}:
+            for conversation in dict.fromkeys(row.conversation for row in rows):
                 self._touch(execute, conversation, at_ms)
             for row in rows:
                 if row.listed is not None:

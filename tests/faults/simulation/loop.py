@@ -11,11 +11,15 @@ import asyncio
 import selectors
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 from unittest.mock import patch
+
+from anyio._backends import _asyncio
+
+from syncd import admission, hub
 
 R = TypeVar("R")
 
@@ -24,6 +28,35 @@ SKEW_S: ContextVar[float] = ContextVar("SKEW_S", default=0.0)
 
 BEGAN_S = 1_790_000_000.0
 """Where the wall clock stands at first."""
+
+
+class InOrder(dict[Any, None]):
+    """
+    A set that is walked in the order in which things were put into it.
+
+    Sets of tasks are walked in the order of their addresses, which no seed draws; anyio cancels tasks so.
+    """
+
+    def add(self, thing: Any) -> None:
+        """Put in a thing."""
+        self[thing] = None
+
+    def remove(self, thing: Any) -> None:
+        """Take out a thing."""
+        del self[thing]
+
+    def discard(self, thing: Any) -> None:
+        """Take out a thing, if it is there."""
+        self.pop(thing, None)
+
+
+@contextmanager
+def walked_in_order() -> Iterator[None]:
+    """Have sets of things that only have an address walked in the order in which they came."""
+    with ExitStack() as stack:
+        for module in (_asyncio, admission, hub):
+            stack.enter_context(patch.object(module, "set", InOrder, create=True))
+        yield
 
 
 class StuckError(Exception):

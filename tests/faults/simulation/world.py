@@ -20,11 +20,12 @@ from unittest.mock import patch
 
 import pycrdt
 
+from crdt_conv import document
 from syncd import wire
 from tests.faults.simulation.clients import Client, CollabClient, SoloClient
 from tests.faults.simulation.daemon import FILE, Process
 from tests.faults.simulation.disk import Disk, Disks, Image, Loss, simulated_disks
-from tests.faults.simulation.loop import VirtualLoop, WallClock
+from tests.faults.simulation.loop import VirtualLoop, WallClock, walked_in_order
 from tests.faults.simulation.network import HONEST, SLOW, WILD, End, Manner, Socket
 from tests.faults.simulation.oracle import BrokenPromise, Oracle
 from tests.faults.simulation.remains import Remains, remains_of
@@ -226,10 +227,10 @@ def _differences(one: View, other: View) -> str:
 
 
 def _view(updates: list[bytes]) -> View:
-    document: pycrdt.Doc[Any] = pycrdt.Doc()
+    whole: pycrdt.Doc[Any] = pycrdt.Doc()
     for update in updates:
-        document.apply_update(update)
-    return view_of(document)
+        whole.apply_update(update)
+    return view_of(whole)
 
 
 def _raise_first(process: Process) -> None:
@@ -255,8 +256,11 @@ def world_of(kind: type[W], seed: int, loop: VirtualLoop) -> Iterator[W]:
         TemporaryDirectory() as folder,
         simulated_disks() as disks,
         clock.telling(),
+        walked_in_order(),
         patch.object(secrets, "token_bytes", drawn.randbytes),
         patch.object(secrets, "randbits", drawn.getrandbits),
+        # Yjs orders what two clients write at once by these.
+        patch.object(document, "Doc", lambda: pycrdt.Doc(client_id=drawn.getrandbits(53))),
         # So that a slow reader lags behind a few small frames, too.
         patch.object(wire, "HIGH_WATER_BYTES", 200),
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from random import Random
 from typing import Final
 from unittest.mock import patch
@@ -33,7 +33,13 @@ async def _simulate(seed: int, loop: VirtualLoop) -> Outcome:
             error = world.provider.broken or world.oracle.broken or broken
         told = [line.split()[1] for line in world.story]
         counts = {happening.__name__: told.count(happening.__name__) for happening in HAPPENINGS}
-        return Outcome(seed, world.story, counts | _counts(world), error)
+        return Outcome(seed, [*world.story, *_calls(world)], counts | _counts(world), error)
+
+
+def _calls(world: RunsWorld) -> Iterator[str]:
+    for call in world.provider.calls:
+        end = f"until {call.ended_s:.4f}" if call.ended_s is not None else "for ever"
+        yield f"{call.began_s:9.4f} {call.who} answered {call.tag} under epoch {call.epoch} {end}"
 
 
 def _counts(world: RunsWorld) -> dict[str, int]:

@@ -123,7 +123,7 @@ class Node:
             self._provider.expect(not is_over, f"{tag}: {self.name} begins what it could know is over")
 
     def _heard(self, store: Store, change: Change) -> None:
-        for run_id in change.runs:
+        for run_id in sorted(change.runs):
             with suppress(UnknownRun):
                 run = store.join(change.conversation).runs[run_id]
                 if run.cancel:

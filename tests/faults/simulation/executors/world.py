@@ -96,7 +96,7 @@ class RunsWorld(World):
         stop()
 
     def _heard(self, store: Store, conversation: str, runs: Any) -> None:
-        for run_id in runs:
+        for run_id in sorted(runs):
             run = store.join(conversation).runs[run_id]
             if run.is_over:
                 self._over_s.setdefault(tag_of(run), self._loop.time())
