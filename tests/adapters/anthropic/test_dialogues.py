@@ -70,8 +70,10 @@ async def test_a_merge_drops_only_what_is_bound_to_another_request() -> None:
     ]
     assert thoughts == ["r0", "r1"]
     assert [note["reason"] for note in (run.sent or {})["left_out"]] == [
-        "thinking: the conversation before it is not the one it was made from"
-        "; reasoning that nobody sealed for this request",
+        (
+            "thinking: the conversation before it is not the one it was made from"
+            "; reasoning that nobody sealed for this request"
+        ),
     ]
 
 
