@@ -8,6 +8,7 @@ opened: a path in a file that a stranger wrote leads nowhere else.
 from __future__ import annotations
 
 import hashlib
+import json
 import mimetypes
 import os
 import re
@@ -19,7 +20,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
 from crdt_conv import Part
-from syncd.interchange.records import Blob, Findings, Imported, Record
+from syncd.interchange.records import Blob, Findings, Imported, Record, an_object, words
+
+NAMES: Final = "conversation_asset_file_names.json"
+"""Where ChatGPT says since 2026 what a file was called: in the export all are ``.dat``."""
 
 DEEPEST: Final = 3
 """So many folders below that of the conversation are looked into."""
@@ -53,6 +57,7 @@ class Assets:
     def __init__(self, listed: Callable[[], Iterable[Asset]]) -> None:
         self._listed = listed
         self._by_name: dict[str, Asset] | None = None
+        self._names: dict[str, str] = {}
         self._told: dict[str, tuple[str, int, str]] = {}
         self.used: set[str] = set()
 
@@ -64,9 +69,14 @@ class Assets:
                 found = _FILE_ID.match(PurePosixPath(asset.path).name)
                 for name in (asset.path, found[0] if found else ""):
                     self._by_name.setdefault(name, asset)
+            self._names = _names(self._by_name.get(NAMES))
         name = reference.rpartition("://")[2].lstrip("/")
         file_id = _FILE_ID.fullmatch(name.partition("?")[0])
         return self._by_name.get(file_id[0] if file_id else name) if name else None
+
+    def name(self, asset: Asset) -> str:
+        """Return what a file was called by those who made it."""
+        return self._names.get(asset.path) or PurePosixPath(asset.path).name
 
     def tell(self, asset: Asset) -> tuple[str, int, str]:
         """Return SHA-256, size and MIME type of a file, which is read once for it."""
@@ -77,9 +87,17 @@ class Assets:
                     digest.update(piece)
                     size += len(piece)
                     begin = begin or piece[:16]
-            self._told[asset.path] = digest.hexdigest(), size, _mime(begin, asset.path)
+            self._told[asset.path] = digest.hexdigest(), size, _mime(begin, self.name(asset))
         self.used.add(asset.path)
         return self._told[asset.path]
+
+
+def _names(asset: Asset | None) -> dict[str, str]:
+    try:
+        names = json.loads(asset.read()) if asset is not None else {}
+    except ValueError:
+        return {}
+    return {path: words(name) for path, name in an_object(names).items()}
 
 
 def in_folder(folder: Path) -> Assets:
@@ -134,7 +152,7 @@ def _found(part: Part, asset: Asset, assets: Assets) -> Part:
     told = str(part.content.get("mime") or "")
     if told and not told.endswith("/*") and told != "application/octet-stream":
         mime = told
-    name = part.content.get("name") or PurePosixPath(asset.path).name
+    name = part.content.get("name") or assets.name(asset)
     content: dict[str, Any] = {"mime": mime, "sha256": sha256, "size": size, "name": name}
     return replace(part, content=content)
 

@@ -33,7 +33,7 @@ _NOT_CONVERSATIONS: Final = {
     "user.json", "users.json", "projects.json", "memories.json", "message_feedback.json",
     "shared_conversations.json", "model_comparisons.json", "group_chats.json", "export_manifest.json",
     "user_settings.json", "shopping.json", "sora.json", "conversation_asset_file_names.json",
-    "library_files.json",
+    "library_files.json", "ads.json", "sectioned_conversations.json",
 }  # fmt: skip
 
 

@@ -28,12 +28,13 @@ NAME: Final = "chatgpt"
 _ROLES: Final = {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 _STATUSES: Final = {"finished_successfully": "complete", "finished_partial_completion": "interrupted"}
 _KEYS: Final = {
-    "content_type", "parts", "text", "language", "result", "response_format_name", "thoughts", "content",
-    "user_profile", "user_instructions", "model_set_context", "name",
+    "content_type", "parts", "text", "result", "response_format_name", "thoughts", "content", "output_str",
+    "user_profile", "user_instructions", "model_set_context",
 }  # fmt: skip
 _ASIDE: Final = {
     "url", "title", "domain", "tether_id", "summary", "assets", "source_analysis_msg_id", "repository",
     "repo_summary", "structured_context", "screenshot", "state", "computer_id", "is_ephemeral",
+    "language", "name",
 }  # fmt: skip
 _POINTERS: Final = {
     "image_asset_pointer": "image/*",
@@ -192,7 +193,15 @@ def _content(draft: Draft, kind: str, content: dict[str, Any], files: dict[str, 
                     _part(draft, part, files)
             for key in ("text", "result"):
                 draft.text(content.get(key))
-        case "code" | "execution_output" | "tether_quote" | "tether_browsing_display" | "system_error":
+        case (
+            "code"
+            | "execution_output"
+            | "citable_code_output"
+            | "computer_output"
+            | "tether_quote"
+            | "tether_browsing_display"
+            | "system_error"
+        ):
             draft.text(_plain(content))
             _others(draft, content, files)
         case _:
@@ -251,7 +260,10 @@ def _told(file: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(content: dict[str, Any]) -> str:
     parts = [part for part in _listed(content.get("parts")) if isinstance(part, str)]
-    return "\n".join(parts) or words(content.get("text")) or words(content.get("result"))
+    texts = (words(content.get(key)) for key in ("text", "result", "output_str"))
+    # What a browser showed, beside its picture.
+    page = (words(an_object(content.get("state")).get(key)) for key in ("title", "url"))
+    return "\n".join(parts) or next(filter(None, texts), "") or "\n".join(filter(None, page))
 
 
 def _thoughts(content: dict[str, Any]) -> str:

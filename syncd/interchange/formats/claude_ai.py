@@ -134,6 +134,9 @@ def _block(drafts: list[tuple[str, Draft]], block: Any, role: str, findings: Fin
             if block.get("citations"):
                 draft.seal(NAME, "citations", json.dumps(block["citations"]))
             draft.keep_keys("text", block, _TEXT)
+        case "voice_note" if isinstance(block.get("transcript"), str):
+            draft.text(block["transcript"])
+            draft.keep_keys("voice_note", block, {"type", "transcript", "title", *_TIMES})
         case "thinking" if isinstance(block.get("thinking"), str):
             draft.add("reasoning", text=block["thinking"])
             if isinstance(block.get("signature"), str) and block["signature"]:

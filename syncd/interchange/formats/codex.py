@@ -230,8 +230,8 @@ class _Rollout:
         """Go back before the last questions; what comes stands beside them."""
         self.close()
         asked = [number for number, record in enumerate(self._line()) if _is_question(record)]
-        if isinstance(turns, int) and 0 < turns <= len(asked):
-            self.last = self._line()[asked[-turns]].parent
+        if isinstance(turns, int) and turns > 0 and asked:
+            self.last = self._line()[asked[-min(turns, len(asked))]].parent
 
     def _line(self) -> list[Record]:
         """Return the messages that lead to where the session stands."""

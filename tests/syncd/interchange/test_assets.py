@@ -100,6 +100,21 @@ def test_pictures_and_recordings_become_blobs(exported: Path) -> None:
         assert findings.left_out == {"*.png in the zip": 1}
 
 
+def test_the_names_that_files_had(tmp_path: Path) -> None:
+    """Since 2026 all files of an export are ``.dat``; what they were called stands beside them."""
+    asked = message(
+        "q", "user", [pointer("image", "sediment://file_1"), pointer("image", "sediment://file_2")]
+    )
+    value = {"id": "c1", "mapping": {"q": {"parent": None, "message": asked}}, "current_node": "q"}
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        archive.writestr("conversations-000.json", json.dumps([value]))
+        archive.writestr("conversation_asset_file_names.json", json.dumps({"file_1.dat": "sea.csv"}))
+        archive.writestr("file_1.dat", b"heic")
+        archive.writestr("file_2.dat", PNG)
+    [trip] = take_in(Store(":memory:"), tmp_path / "export.zip")
+    assert media(trip) == [("text/csv", "sea.csv", b"heic"), ("image/png", "file_2.dat", PNG)]
+
+
 def librechat(filepath: str) -> dict[str, Any]:
     """Return a conversation of LibreChat's with a file."""
     file = {"file_id": "f1", "filename": "a.png", "filepath": filepath, "type": "image/png"}

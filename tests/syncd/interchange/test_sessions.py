@@ -76,6 +76,14 @@ def test_codex_turns_that_were_rolled_back_are_a_branch(tmp_path: Path, findings
     assert said(trip, "main-2") == ["Where?", "To the sea.", "When?", "Now."]
 
 
+def test_codex_rolled_back_to_its_beginning(tmp_path: Path, findings: Findings) -> None:
+    """More turns than there are: what comes begins anew."""
+    lines = (asks("Where?"), answers("To the sea."), event("thread_rolled_back", num_turns=9))
+    trip = one(tmp_path, findings, META, *lines, asks("How?"))
+    assert said(trip) == ["How?"]
+    assert said(trip, "main-2") == ["Where?", "To the sea."]
+
+
 def test_codex_events_tell_what_no_item_does(tmp_path: Path, findings: Findings) -> None:
     """Reasoning of a turn that was broken off is there once; what items say is not said again."""
     thought = codex("reasoning", summary=[{"type": "summary_text", "text": "Hm"}], encrypted_content="gAAA")
@@ -292,6 +300,31 @@ def test_claude_ai_names_a_file_once(tmp_path: Path, findings: Findings) -> None
     assert shape(trip) == [("user", "media", "text"), ("assistant", "text")]
     assert trip.log().messages[1].model == "claude-3"
     assert sealed(trip) == [("claude-ai", "conversation", "", b'{"summary":"A trip."}')]
+
+
+def test_claude_ai_voice_notes(tmp_path: Path, findings: Findings) -> None:
+    """What was spoken is a text."""
+    block = {"type": "voice_note", "transcript": "Where?", "title": "A note"}
+    value = {
+        "uuid": "u1",
+        "chat_messages": [{"uuid": "m1", "sender": "human", "text": "", "content": [block]}],
+    }
+    [trip] = take_in(Store(":memory:"), written(tmp_path / "claude.json", value), findings)
+    assert said(trip) == ["Where?"]
+    assert not findings.unknown
+
+
+def test_chatgpt_sees_a_screen(tmp_path: Path, findings: Findings) -> None:
+    """A browser's page is a result with its title, address and picture."""
+    picture = {"content_type": "image_asset_pointer", "asset_pointer": "sediment://file_1", "size_bytes": 9}
+    state = {"type": "browser_state", "title": "A", "url": "https://a.example"}
+    content = {"content_type": "computer_output", "computer_id": "0", "screenshot": picture, "state": state}
+    message = {"id": "r", "author": {"role": "tool", "name": "computer.do"}, "content": content}
+    value = {"id": "c1", "mapping": {"r": {"parent": None, "message": message}}, "current_node": "r"}
+    [trip] = take_in(Store(":memory:"), written(tmp_path / "one.json", value), findings)
+    assert shape(trip) == [("tool", "tool_result", "media")]
+    assert trip.log().messages[0].parts[0].content["content"] == "A\nhttps://a.example"
+    assert not findings.unknown
 
 
 def test_chatgpt_code_and_sources(tmp_path: Path, findings: Findings) -> None:
