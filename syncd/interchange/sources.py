@@ -67,7 +67,7 @@ def conversations(path: Path, findings: Findings, watch: Watch = lambda _: None)
         raise ImportRefused(f"{path.name} is empty")
     try:
         yield from _told_by(begin, path, findings, watch)
-    except (EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (EOFError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError, RuntimeError) as error:
         # An archive that is cut off, damaged, locked with a password or packed in a way of its own.
         raise ImportRefused(f"{path.name} can't be unpacked: {error}") from error
 

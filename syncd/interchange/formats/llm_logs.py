@@ -59,8 +59,10 @@ def read(path: Path, findings: Findings) -> Iterator[Imported]:
                 told.add(imported.key)
                 yield imported
             yield from _conversations(db, findings, told)
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise ImportRefused(f"{path.name} can't be read: {error}") from error
+    except LookupError as error:
+        raise ImportRefused(f"{path.name} has no column {error} where llm has one") from error
 
 
 # Since 0.36: messages in a tree, and threads that end somewhere in it.

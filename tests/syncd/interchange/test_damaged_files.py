@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 import gzip
+import io
 import json
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import sqlite_utils
 from hypothesis import given
 from hypothesis import strategies as st
+from llm.migrations import MIGRATIONS
 
 from crdt_conv import InvalidMessage, Store
 from syncd.interchange import Findings, ImportRefused, conversations, id_of, put_in
@@ -208,6 +211,60 @@ def test_a_list_that_is_cut_off_gives_what_is_whole(tmp_path: Path) -> None:
     with pytest.raises(ImportRefused, match="no whole JSON"):
         take_in(store, tmp_path / "cut.json")
     assert len(store.list()) == 1
+
+
+def exported() -> bytes:
+    """Return a zip with a conversation and a picture."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", json.dumps([SAMPLES["chatgpt"]]))
+        archive.writestr("file-a-x.png", formats.PIXEL)
+    return data.getvalue()
+
+
+def logged() -> bytes:
+    """Return a database of llm's with a conversation in each of its shapes."""
+    with tempfile.TemporaryDirectory() as folder:
+        db = sqlite_utils.Database(Path(folder, "logs.db"))
+        for migration in MIGRATIONS:
+            cast("Any", migration)(db)
+        rows: dict[str, dict[str, Any]] = {
+            "conversations": {"id": "c", "name": "Trip", "model": "m"},
+            "responses": {
+                "id": "r",
+                "model": "m",
+                "prompt": "Where?",
+                "response": "Sea.",
+                "conversation_id": "c",
+            },
+            "messages": {"hash": "h", "role": "user"},
+            "parts": {"message_hash": "h", "position": 0, "type": "text", "text": "Where?"},
+            "threads": {"id": "t", "name": "Trip", "tip_message_hash": "h"},
+        }
+        for name, row in rows.items():
+            cast("Any", db[name]).insert(row)
+        db.close()
+        return Path(folder, "logs.db").read_bytes()
+
+
+PACKED = {"zip": exported(), "database": logged()}
+
+
+@given(st.sampled_from(sorted(PACKED)), st.data())
+def test_zips_and_databases_that_are_damaged(name: str, data: st.DataObject) -> None:
+    """Noise in an archive or a database, or half of one: a refusal, whatever its name."""
+    whole = bytearray(PACKED[name])
+    places_ = st.integers(17, len(whole) - 1)
+    for at, byte in data.draw(st.lists(st.tuples(places_, st.integers(0, 255)), min_size=1, max_size=20)):
+        whole[at] = byte
+    cut = data.draw(st.one_of(st.none(), places_))
+    survives(bytes(whole[:cut]), data.draw(st.sampled_from([".zip", ".db", ".json"])))
+
+
+@pytest.mark.parametrize("name", sorted(PACKED))
+def test_zips_and_databases_by_another_name(name: str) -> None:
+    """What it is is told by what is in it."""
+    assert survives(PACKED[name], ".jsonl") == survives(PACKED[name], ".zip") != []
 
 
 def test_numbers_that_no_document_can_hold(tmp_path: Path) -> None:
