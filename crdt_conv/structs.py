@@ -33,6 +33,9 @@ _KEY_BYTES = 2
 _HARMLESS: Final = 1 << 21
 """Room for so many keys is made in no time: in three bytes a number says no more."""
 
+SHORT: Final = 1024
+"""So long an update is read the long way: making the expressions takes as long as reading 20,000 structs."""
+
 _BYTES: Final = [bytes((value,)) for value in range(256)]
 
 Id = bytes
@@ -66,9 +69,10 @@ class Struct(NamedTuple):
 class Structs:
     """The structs of one update, to be read once."""
 
-    def __init__(self, update: bytes) -> None:
+    def __init__(self, update: bytes, *, short: int = SHORT) -> None:
         self._data = update
         self._at = 0
+        self._is_short = len(update) <= short
         self.spans: list[tuple[bytes, int, int]] = []
         """What was read by ``nested_places``: client, first clock and the one behind; Skips part them."""
 
@@ -179,6 +183,9 @@ class Structs:
 
     def _runs(self, wanted: str) -> Iterator[Struct | tuple[bytes, int, int, Sequence[bytes]]]:
         """Yield structs, and runs of simple ones: client, first clock, where, and what is wanted of each."""
+        if self._is_short:
+            yield from self._one_by_one()
+            return
         run, simple, text = _patterns(wanted)
         data = self._data
         for client, first, structs in self._blocks():
@@ -217,6 +224,14 @@ class Structs:
         return Struct(client, clock, _utf16(self._words()), STRING, *_place(head[0]), start, self._at)
 
     # One at a time
+
+    def _one_by_one(self) -> Iterator[Struct]:
+        for client, first, structs in self._blocks():
+            clock = first
+            for _ in range(structs):
+                struct = self._struct(client, clock)
+                clock += struct.length
+                yield struct
 
     def _struct(self, client: bytes, clock: int) -> Struct:
         start = self._at

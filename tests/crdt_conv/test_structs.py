@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from random import Random
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_conv import MalformedUpdate
-from crdt_conv.structs import TYPE, Structs, split_id
+from crdt_conv.structs import SHORT, TYPE, Structs, split_id
 from crdt_conv.updates import check_update
 from tests.crdt_conv import handmade as by_hand
 from tests.crdt_conv.test_claims import HARMLESS
@@ -45,15 +47,16 @@ EXAMPLES = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("short", [0, SHORT])
 @pytest.mark.parametrize("update", EXAMPLES)
-def test_both_ways_say_the_same(update: bytes) -> None:
+def test_both_ways_say_the_same(update: bytes, short: int) -> None:
     """Every struct of an example, its place, and what is left behind it."""
-    reader = Structs(update)
+    reader = Structs(update, short=short)
     structs = by_hand.one_by_one(update)
     assert list(reader.all()) == structs
     types = [struct[:6] for struct in structs if struct.kind == TYPE and (struct.inside or struct.beside)]
-    assert [struct[:6] for struct in Structs(update).nested_types()] == types
-    Structs(update).check()
+    assert [struct[:6] for struct in Structs(update, short=short).nested_types()] == types
+    Structs(update, short=short).check()
     assert update.endswith(reader.rest)
 
 
@@ -70,12 +73,23 @@ def test_both_ways_refuse_the_same(seed: int) -> None:
         structs = by_hand.one_by_one(update)
     except MalformedUpdate:
         with pytest.raises(MalformedUpdate):
-            list(Structs(update).all())
+            list(Structs(update, short=0).all())
         return
-    assert list(Structs(update).all()) == structs
+    assert list(Structs(update, short=0).all()) == structs
 
 
 @given(st.integers(0, 2**53), st.integers(0, 2**32))
 def test_an_id_is_split_as_it_was_put_together(client: int, clock: int) -> None:
     """A client's and a clock's numbers stand behind each other."""
     assert split_id(by_hand.number(client) + by_hand.number(clock)) == (by_hand.number(client), clock)
+
+
+def test_a_short_update_needs_no_expressions() -> None:
+    """The first words of a new daemon don't wait until expressions for long updates are made."""
+    update = by_hand.only_deletes(by_hand.deletion(7, (0, 1)))
+    code = (
+        "from crdt_conv import structs, updates\n"
+        f"updates.check_update(bytes.fromhex('{update.hex()}'))\n"
+        "assert structs._patterns.cache_info().currsize == 0"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
