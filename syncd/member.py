@@ -14,7 +14,7 @@ from crdt_conv import MalformedUpdate, StoreError
 from syncd.auth import Grant, Right
 from syncd.protocol.lib0 import encode_var_bytes
 from syncd.protocol.refusals import Refusal
-from syncd.protocol.ysync import SyncStep1, SyncStep2, Update, encode_sync
+from syncd.protocol.ysync import SyncStep1, SyncStep2, Update, encode_sync, sync_head
 from syncd.socket import Socket
 from syncd.tally import Kind
 from syncd.wire import Outgoing
@@ -78,9 +78,9 @@ class Member(ABC):
         """Return the frame that asks for what a replica lacks."""
         return encode_sync(SyncStep1(state_vector), self.envelope)
 
-    def diff(self, update: bytes) -> bytes:
-        """Return the frame that answers such a question."""
-        return encode_sync(SyncStep2(update), self.envelope)
+    def diff(self, update: bytes) -> Outgoing:
+        """Return the message that answers such a question."""
+        return Outgoing(sync_head(SyncStep2(update), self.envelope), update)
 
     def relayed(self, update: bytes) -> bytes:
         """Return the frame that holds an update."""

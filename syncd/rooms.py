@@ -142,7 +142,7 @@ class Room:
             member.socket.owe(member)
             return
         document = self.document
-        member.send(Outgoing(member.diff(document.encode(state_vector))))
+        member.send(member.diff(document.encode(state_vector)))
         if member.is_asked:
             # By the greeting; who begins once more is asked once more.
             member.is_asked = False

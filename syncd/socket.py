@@ -103,7 +103,7 @@ class Socket:
             return
         if self._wire.is_congested:
             self._lag()
-            self._written_bytes += len(message.data)
+            self._written_bytes += len(message)
             self._check_lag()
         self._wire.write(message)
 
@@ -117,8 +117,7 @@ class Socket:
 
     def relay(self, member: Held, update: bytes, message: Outgoing) -> bool:
         """Send an update, or hold it until the peer has read what came before; returns whether it is sent."""
-        if self._lags_since is None and not self._wire.is_congested:
-            self._wire.write(message)
+        if self._lags_since is None and self._wire.offer(message):
             return True
         if not self.is_closed:
             self._lag()

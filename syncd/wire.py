@@ -19,7 +19,7 @@ import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import CloseCode
 
 EXTENSION: Final = "syncd.wire"
 HIGH_WATER_BYTES: Final = 256 * 1024
@@ -35,18 +35,37 @@ _MAX_REASON_BYTES = 123
 class Outgoing:
     """A message on its way out, encoded once for however many sockets."""
 
-    __slots__ = ("_encoded", "data")
+    __slots__ = ("_data", "encoded", "tail")
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self._encoded: bytes | None = None
+    def __init__(self, data: bytes, tail: bytes = b"") -> None:
+        """
+        Encode a message.
+
+        Args:
+            data: The message, or its beginning.
+            tail: The rest of it, which is not copied: a long answer is as long as its document.
+        """
+        self._data = data
+        self.tail = tail
+        self.encoded = _head(len(data) + len(tail)) + data
+        """The message as a WebSocket frame of a server, up to ``tail``."""
+
+    def __len__(self) -> int:
+        return len(self._data) + len(self.tail)
 
     @property
-    def encoded(self) -> bytes:
-        """The message as a WebSocket frame of a server."""
-        if self._encoded is None:
-            self._encoded = Frame(Opcode.BINARY, self.data).serialize(mask=False)
-        return self._encoded
+    def data(self) -> bytes:
+        """The message in one piece."""
+        return self._data + self.tail if self.tail else self._data
+
+
+def _head(length: int) -> bytes:
+    # RFC 6455, section 5.2: final, binary, without a mask.
+    if length < 126:
+        return bytes((0x82, length))
+    if length < 1 << 16:
+        return b"\x82\x7e" + length.to_bytes(2, "big")
+    return b"\x82\x7f" + length.to_bytes(8, "big")
 
 
 class Reader(Protocol):
@@ -73,7 +92,10 @@ class Wire(Protocol):
         """Whether the peer reads more slowly than we write."""
 
     def write(self, message: Outgoing, times: int = 1) -> None:
-        """Send a message, so many times over."""
+        """Send a message, so many times over; one with a tail once."""
+
+    def offer(self, message: Outgoing) -> bool:
+        """Send a message without a tail, unless the wire is congested; returns whether it was not."""
 
     def close(self, code: int, reason: str) -> None:
         """Close behind what was written."""
@@ -236,6 +258,17 @@ class ServerWire:
         """Send a message, so many times over."""
         if self._closing is None:
             self._protocol.transport.write(message.encoded if times == 1 else message.encoded * times)
+            if message.tail:
+                self._protocol.transport.write(message.tail)
+
+    def offer(self, message: Outgoing) -> bool:
+        """Send a message, unless the wire is congested: what is done most, in as few steps as can be."""
+        protocol = self._protocol
+        if protocol.is_congested:
+            return False
+        if self._closing is None:
+            protocol.transport.write(message.encoded)
+        return True
 
     def close(self, code: int, reason: str) -> None:
         """Close behind what was written."""
@@ -293,9 +326,16 @@ class AsgiWire:
         """Send a message, so many times over."""
         if self._closing is None:
             self._queue.extend([message.data] * times)
-            self._queued_bytes += len(message.data) * times
+            self._queued_bytes += len(message) * times
             self._was_congested = self._was_congested or self.is_congested
             self._wake.set()
+
+    def offer(self, message: Outgoing) -> bool:
+        """Send a message, unless the wire is congested."""
+        is_free = not self.is_congested
+        if is_free:
+            self.write(message)
+        return is_free
 
     def close(self, code: int, reason: str) -> None:
         """Close behind what was written."""

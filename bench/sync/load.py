@@ -132,11 +132,13 @@ class Client(asyncio.Protocol):
         if body[:1] == b"\x08":
             self.acknowledged += 1
         elif body[:2] in {b"\x00\x01", b"\x00\x02"}:
-            self.marks += body.count(MARK)
+            marks = body.count(MARK)
+            self.marks += marks
             if body[1] == 1:
                 self.synced.set()
             elif self.times is not None:
-                self.times.append(asyncio.get_running_loop().time())
+                # Once for each: a frame may hold several merged updates.
+                self.times.extend([asyncio.get_running_loop().time()] * marks)
         elif body[:2] == b"\x00\x00":
             self.write(self._address + b"\x00\x01\x02\x00\x00")
         self.changed.set()

@@ -134,8 +134,8 @@ class PeerMember(Member):
     def _say(self, body: Body) -> None:
         self.send(Outgoing(encode(self.room.id, body, is_server=False)))
 
-    def diff(self, update: bytes) -> bytes:
-        """Return the frame that answers the other end's question; updates follow it."""
+    def diff(self, update: bytes) -> Outgoing:
+        """Return the message that answers the other end's question; updates follow it."""
         self._has_diffed = True
         self.sent()
         return super().diff(update)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
 from syncd.protocol.errors import MalformedFrame
-from syncd.protocol.lib0 import Reader, encode_var_bytes
+from syncd.protocol.lib0 import Reader, encode_var_bytes, encode_var_uint
 
 EMPTY_UPDATE = b"\x00\x00"
 """The update that changes nothing: no structs, no deletes."""
@@ -49,13 +49,23 @@ SyncMessage: TypeAlias = SyncStep1 | SyncStep2 | Update
 
 def encode_sync(message: SyncMessage, envelope: bytes) -> bytes:
     """Encode a message behind what its dialect puts before it."""
+    return encode_var_bytes(*_parts(message, envelope))
+
+
+def sync_head(message: SyncMessage, envelope: bytes) -> bytes:
+    """Return what stands before the bytes that a message holds: an update may be too long to copy it."""
+    body, head = _parts(message, envelope)
+    return head + encode_var_uint(len(body))
+
+
+def _parts(message: SyncMessage, envelope: bytes) -> tuple[bytes, bytes]:
     match message:
         case SyncStep1(state_vector):
-            return encode_var_bytes(state_vector, envelope + b"\x00")
+            return state_vector, envelope + b"\x00"
         case SyncStep2(update):
-            return encode_var_bytes(update, envelope + b"\x01")
+            return update, envelope + b"\x01"
         case Update(update):
-            return encode_var_bytes(update, envelope + b"\x02")
+            return update, envelope + b"\x02"
         case _:
             assert_never(message)
 

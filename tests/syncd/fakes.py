@@ -32,6 +32,12 @@ class FakeWire:
         self.sent.extend([message.data] * times)
         self.is_congested |= self.congests
 
+    def offer(self, message: Outgoing) -> bool:
+        is_free = not self.is_congested
+        if is_free:
+            self.write(message)
+        return is_free
+
     def close(self, code: int, reason: str) -> None:
         assert self.closed is None
         self.closed = (code, reason)

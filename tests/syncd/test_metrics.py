@@ -101,6 +101,9 @@ class CongestedWire:
 
     def write(self, message: Outgoing, times: int = 1) -> None: ...
 
+    def offer(self, message: Outgoing) -> bool:
+        return not self.is_congested
+
     def close(self, code: int, reason: str) -> None: ...
 
     def abort(self) -> None: ...

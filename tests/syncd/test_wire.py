@@ -13,13 +13,13 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosedError
-from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
 
 from crdt_conv import Store
 from syncd.auth import Credentials, Gate, Grant
 from syncd.protocol.frames import SyncStep1, SyncStep2, decode_frame, encode_frame
 from syncd.protocol.hocuspocus.codec import Token, encode
-from syncd.wire import WireProtocol
+from syncd.wire import Outgoing, WireProtocol
 from tests.syncd.fakes import FakeGate
 from tests.syncd.servers import TOKEN, serving, until
 
@@ -113,3 +113,14 @@ async def test_a_connection_that_breaks_has_said_no_goodbye(caplog: pytest.LogCa
         await until(lambda: "connection_closed" in {getattr(r, "event", "") for r in caplog.records})
     closed = [r for r in caplog.records if getattr(r, "event", "") == "connection_closed"]
     assert [getattr(r, "code", 0) for r in closed] == [1006]
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536, 70_000])
+def test_a_message_is_framed_as_the_library_does_it(length: int) -> None:
+    """Short, middling and long: each has a head of its own."""
+    data = bytes(length)
+    frame = Frame(Opcode.BINARY, data).serialize(mask=False)
+    assert Outgoing(data).encoded == frame
+    for at in (0, length // 2, length):
+        cut = Outgoing(data[:at], data[at:])
+        assert (cut.encoded + cut.tail, cut.data, len(cut)) == (frame, data, length)
