@@ -3,6 +3,9 @@ The keys that tokens are signed with: a JSON Web Key Set in a file beside the st
 
 The first key signs; all of them are good for checking, so that a new key can come before the
 tokens of the old one end. A key's algorithm is the file's word, never a token's.
+
+What signs and checks is imported with the first key: 12 MB, and a quarter of a second, which a daemon
+without keys does not pay.
 """
 
 from __future__ import annotations
@@ -14,13 +17,12 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from typing import TYPE_CHECKING, Any, Final
 
 from syncd.errors import StartError
+
+if TYPE_CHECKING:
+    import jwt
 
 ALGORITHMS: Final = {"oct": "HS256", "OKP": "EdDSA"}
 """What a key of each type is used with."""
@@ -55,7 +57,7 @@ def read_keys(file: Path) -> dict[str, Key]:
         return {}
     except OSError as error:
         raise StartError(f"can't read the keys in {file}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, RecursionError, jwt.PyJWTError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise StartError(f"{file} holds no JSON Web Key Set with 'kid's: mend or remove it") from error
 
 
@@ -68,7 +70,16 @@ def _key(entry: Mapping[str, Any]) -> Key:
     kid = entry["kid"]
     if not isinstance(kid, str) or not kid:
         raise ValueError("a key has an id")
-    return Key(kid, algorithm, jwt.PyJWK(dict(entry), algorithm), algorithm == "HS256" or "d" in entry)
+    return Key(kid, algorithm, _read_jwk(dict(entry), algorithm), algorithm == "HS256" or "d" in entry)
+
+
+def _read_jwk(entry: dict[str, Any], algorithm: str) -> jwt.PyJWK:
+    import jwt  # noqa: PLC0415 - only for who has keys
+
+    try:
+        return jwt.PyJWK(entry, algorithm)
+    except jwt.PyJWTError as error:
+        raise ValueError("a key can't be read") from error
 
 
 def rotate(file: Path, algorithm: str = "HS256") -> Key:
@@ -98,6 +109,15 @@ def _make(algorithm: str) -> dict[str, str]:
     kid = secrets.token_hex(8)
     if algorithm == "HS256":
         return {"kty": "oct", "kid": kid, "alg": algorithm, "k": _encode(secrets.token_bytes(32))}
+    # Only for who makes such a key.
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        PublicFormat,
+    )
+
     private = Ed25519PrivateKey.generate()
     return {
         "kty": "OKP",

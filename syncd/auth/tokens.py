@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-import jwt
 
 from syncd.auth.access import AccessDenied, Credentials, Grant, Right
 from syncd.auth.keys import Key, read_keys
@@ -67,6 +66,8 @@ def issue(key: Key, subject: str, rights: Rights, *, now_s: float, lifetime_s: f
         "jti": secrets.token_hex(8),
         "rights": {pattern: [Right(right) for right in given] for pattern, given in rights.items()},
     }
+    import jwt  # noqa: PLC0415 - as in ``keys``
+
     return jwt.encode(claims, key.key, algorithm=key.algorithm, headers={"kid": key.kid})
 
 
@@ -173,6 +174,11 @@ class JwtGate:
             raise AccessDenied("a token is needed", UNAUTHORIZED)
         if len(token) > MAX_TOKEN:
             raise AccessDenied("the token is too long", UNAUTHORIZED)
+        if not self._keys:
+            # It need not be read, nor what reads it be here.
+            raise AccessDenied("the token is signed with no key of this server", UNAUTHORIZED)
+        import jwt  # noqa: PLC0415 - as in ``keys``
+
         try:
             kid = jwt.get_unverified_header(token).get("kid")
             key = self._keys.get(kid) if isinstance(kid, str) else None
