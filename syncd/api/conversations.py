@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -48,7 +49,8 @@ async def create_conversation(call: Call) -> Response:
     if conversation_id is not None and call.store.engine.has(conversation_id):
         raise Problem(409, "there is a conversation of this id already")
     created = call.store.create(fields.get("title", ""), conversation_id=conversation_id)
-    return JsonResponse({"id": created.id}, 201)
+    location = f"{call.request.url.path}/{quote(created.id, safe='')}"
+    return JsonResponse({"id": created.id}, 201, headers={"Location": location})
 
 
 async def show_conversation(call: Call) -> Response:
@@ -82,7 +84,7 @@ OPERATIONS: Final = (
         "Make a conversation",
         create_conversation,
         None,
-        {201: Answer("It is there.", ref("Created"))},
+        {201: Answer("It is there.", ref("Created"), headers={"Location": "Where it is."})},
         body=Body(NEW_CONVERSATION, is_required=False),
         note="Needs the right `write` in the conversation of this id, without one in the whole server.",
         refusals=(409, 410),

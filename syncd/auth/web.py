@@ -12,6 +12,7 @@ import ipaddress
 import json
 import logging
 from collections.abc import Collection
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -146,8 +147,9 @@ class Guard:
         await self._app(scope, receive, with_cors)
 
 
-async def _refuse(send: Send, status: int, title: str) -> None:
-    body = json.dumps({"type": "about:blank", "title": title, "status": status}).encode()
+async def _refuse(send: Send, status: int, detail: str) -> None:
+    title = HTTPStatus(status).phrase
+    body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -22,9 +22,16 @@ async def test_a_conversation_is_made_and_shown(http: httpx.AsyncClient, store: 
     assert made.status_code == 201
     conversation = store.open(made.json()["id"])
     conversation.append("user", "Where?")
-    shown = await http.get(f"/api/conversations/{conversation.id}")
+    shown = await http.get(made.headers["Location"])
     assert shown.json() == conversation_json(conversation)
     assert shown.json()["title"] == "Trip"
+
+
+async def test_the_location_of_a_conversation_is_one_segment(http: httpx.AsyncClient) -> None:
+    """An id may hold a slash, a question mark and letters of any alphabet."""
+    made = await http.post("/api/conversations", json={"id": "trip/é?"})
+    assert made.headers["Location"] == "/api/conversations/trip%2F%C3%A9%3F"
+    assert (await http.get(made.headers["Location"])).json()["id"] == "trip/é?"
 
 
 async def test_hidden_fields_are_shown_where_asked_for(http: httpx.AsyncClient, store: Store) -> None:

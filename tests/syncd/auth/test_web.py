@@ -99,6 +99,19 @@ async def test_a_page_of_another_origin_can_t_ask(tmp_path: Path) -> None:
             assert (await client.options(path, headers=asked)).status_code == 403
 
 
+async def test_who_is_kept_out_is_told_as_of_every_refusal(tmp_path: Path) -> None:
+    """Problem details without a type of their own have the status' own words as title (RFC 9457, 4.2.1)."""
+    with Store(tmp_path / "chats.db") as store:
+        async with serving(store) as url, httpx.AsyncClient(base_url=url) as client:
+            for asked, status, title in (
+                ({"Origin": "https://evil.example"}, 403, "Forbidden"),
+                ({"Host": "evil.example"}, 421, "Misdirected Request"),
+            ):
+                told = (await client.get("/healthz", headers=asked)).json()
+                assert (told["status"], told["title"]) == (status, title)
+                assert "--allow-" in told["detail"]
+
+
 async def test_a_page_of_an_allowed_origin_reads_every_header_that_the_api_describes(tmp_path: Path) -> None:
     """Answers and problems name it and what it may read; its preflight says what it may send."""
     page = {"Origin": "https://chat.example"}
