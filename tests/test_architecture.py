@@ -31,6 +31,8 @@ FORBIDDEN = {
 
 # A foreign library that does I/O or owns bytes, and where it may be imported.
 HOMES = {
+    "backports": ("syncd/interchange/opening.py",),
+    "compression": ("syncd/interchange/opening.py",),
     "cryptography": ("syncd/auth/",),
     "docstring_parser": ("adapters/tools/functions.py",),
     "filelock": ("crdt_conv/store/lock.py",),

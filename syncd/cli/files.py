@@ -42,7 +42,7 @@ from syncd.interchange import (
     put_in,
 )
 
-SUFFIXES = {".json", ".jsonl", ".db", ".zip", ".ydoc", ".gz"}
+SUFFIXES = {".json", ".jsonl", ".db", ".zip", ".ydoc", ".gz", ".zst"}
 
 FilesArgument = Annotated[
     list[Path],

@@ -1,15 +1,21 @@
-"""Text files as UTF-8, whatever they are: packed with gzip, or the UTF-16 that Windows' shells write."""
+"""Text files as UTF-8, whatever they are: packed with gzip or zstd, or UTF-16, as Windows' shells write."""
 
 from __future__ import annotations
 
 import codecs
 import gzip
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Final
 
 from syncd.interchange.records import ImportRefused
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 Watch = Callable[[int], None]
 
@@ -66,9 +72,14 @@ def opened(file: IO[bytes], name: str, watch: Watch) -> Iterator[Watched]:
     begin = file.read(4)
     file.seek(0)
     if begin.startswith(_ZSTD):
-        raise ImportRefused(f"{name} is packed with zstd: unpack it first (zstd -d {name})")
+        try:
+            with zstd.open(file) as unpacked, opened(unpacked, name, watch) as inner:
+                yield inner
+        except zstd.ZstdError as error:
+            raise ImportRefused(f"{name} can't be unpacked: {error}") from error
+        return
     if begin.startswith(_GZIP):
-        with gzip.open(file) as unpacked, opened(unpacked, name, watch) as inner:  # type: ignore[arg-type]
+        with gzip.open(file) as unzipped, opened(unzipped, name, watch) as inner:  # type: ignore[arg-type]
             yield inner
         return
     encoding = next((encoding for bom, encoding in _BOMS if begin.startswith(bom)), None)

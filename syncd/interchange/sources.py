@@ -158,13 +158,18 @@ def _lines(file: Watched, name: str, findings: Findings) -> Iterator[Found]:
     first = list(islice(records, FIRST))
     for session in SESSIONS:
         if session.matches(first):
-            yield session.read(chain(first, records), Path(name).stem, findings)
+            yield session.read(chain(first, records), _stem(name), findings)
             return
     if all("role" in record for record in first) and any("content" in record for record in first):
         # A message a line.
-        yield from _document({"messages": [*first, *records], "id": Path(name).stem}, name, findings)
+        yield from _document({"messages": [*first, *records], "id": _stem(name)}, name, findings)
         return
     yield from _documents(chain(first, records), name, findings)
+
+
+def _stem(name: str) -> str:
+    """Return the name of a file without its suffix, also if it is packed."""
+    return Path(name.removesuffix(".gz").removesuffix(".zst")).stem
 
 
 def _records(lines: Iterable[bytes], findings: Findings) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ import copy
 import gzip
 import io
 import json
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -25,6 +26,11 @@ from tests.syncd.interchange import test_chat_files as chats
 from tests.syncd.interchange import test_formats as formats
 from tests.syncd.interchange import test_sessions as sessions
 from tests.syncd.interchange.reading import said, take_in
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 ASKED = {"role": "user", "content": "Where?"}
 
@@ -155,6 +161,7 @@ ENCODINGS = {
     "UTF-16, big end first": lambda data: b"\xfe\xff" + data.decode().encode("utf-16-be"),
     "UTF-32": lambda data: data.decode().encode("utf-32"),
     "gzip": gzip.compress,
+    "zstd": zstd.compress,
     "white space around": lambda data: b"\n\n  " + data + b"\n \n",
 }
 
@@ -171,7 +178,8 @@ UNREADABLE = {
     "nothing": (b"", "is empty"),
     "white space": (b"\n\n", "no JSON"),
     "a picture": (formats.PIXEL, "no JSON"),
-    "zstd": (b"\x28\xb5\x2f\xfd" + b"x" * 20, "zstd -d"),
+    "half of a zstd": (zstd.compress(json.dumps([ASKED] * 99).encode())[:-5], "can't be unpacked"),
+    "noise in a zstd": (b"\x28\xb5\x2f\xfd" + b"x" * 20, "can't be unpacked"),
     "half of a gzip": (gzip.compress(json.dumps([ASKED] * 99).encode())[:-12], "can't be unpacked"),
     "a gzip of nothing known": (gzip.compress(b"Dear diary,"), "no JSON"),
     "deep": (b'{"messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "no whole JSON"),
