@@ -73,7 +73,7 @@ def opened(file: IO[bytes], name: str, watch: Watch) -> Iterator[Watched]:
     file.seek(0)
     if begin.startswith(_ZSTD):
         try:
-            with zstd.open(file) as unpacked, opened(unpacked, name, watch) as inner:
+            with zstd.open(file) as unpacked, opened(unpacked, name, watch) as inner:  # type: ignore[arg-type]
                 yield inner
         except zstd.ZstdError as error:
             raise ImportRefused(f"{name} can't be unpacked: {error}") from error

@@ -76,7 +76,11 @@ def _told_by(begin: bytes, path: Path, findings: Findings, watch: Watch) -> Iter
     if begin.startswith(b"SQLite format 3\0"):
         yield from llm_logs.read(path, findings)
     elif zipfile.is_zipfile(path):
-        yield from _zipped(path, findings, watch)
+        try:
+            yield from _zipped(path, findings, watch)
+        except OSError as error:
+            # An offset that leads out of the file, say.
+            raise ImportRefused(f"{path.name} can't be unpacked: {error}") from error
     elif path.suffix in {".ydoc", ".bin", ".update"}:
         yield Encoded(path.stem, path.read_bytes())
     else:
