@@ -23,12 +23,18 @@ LOCAL: Final = "llamacpp"
 
 @dataclass(frozen=True, slots=True)
 class LocalModel:
-    """How a local model is run: see ``LlamaCpp``. ``checkpoint_mb`` are 2**20 bytes each."""
+    """
+    How a local model is run: see ``LlamaCpp``.
+
+    ``checkpoint_mb`` are 2**20 bytes each. ``max_tokens`` bounds answers of runs that do not say how long
+    one may be, since a small model may never stop by itself; 0 lets it go on as long as there is room.
+    """
 
     context_tokens: int = 8192
     overflow: str = "error"
     checkpoints: Path | None = None
     checkpoint_mb: int = 4096
+    max_tokens: int = 2048
 
     def adapter(self, file: Path | None = None, url: str | None = None) -> Adapter:
         """
@@ -46,6 +52,7 @@ class LocalModel:
             url=url,
             context_tokens=self.context_tokens,
             overflow=self.overflow,
+            max_tokens=self.max_tokens or None,
             checkpoints=self.checkpoints,
             checkpoint_bytes=self.checkpoint_mb * 2**20,
         )

@@ -59,6 +59,7 @@ class LlamaCpp:
         threads: int | None = None,
         at_once: int = 1,
         overflow: str = ERROR,
+        max_tokens: int | None = None,
         checkpoints: Path | None = None,
         checkpoint_bytes: int = DEFAULT_BUDGET,
         chat_template: str | None = None,
@@ -76,6 +77,8 @@ class LlamaCpp:
             at_once: How many answers at the same time.
             overflow: What to do with a conversation that is longer than the model reads: ``error`` or
                 ``drop_oldest``. A target's own parameter of that name goes first.
+            max_tokens: How long an answer may be where a target does not say; as long as fits, where it is
+                left out: a small model may never stop by itself, and holds its place meanwhile.
             checkpoints: The folder for what the model has computed; in the user's cache, where it is
                 left out. It may be deleted at any time, and shared by several processes.
             checkpoint_bytes: What those may take on disk; 0 keeps none.
@@ -83,12 +86,15 @@ class LlamaCpp:
 
         Raises:
             ModelUnavailable: There is no such model.
-            RequestRefused: There is no such policy.
+            RequestRefused: There is no such policy, or no such length.
         """
+        if max_tokens is not None and max_tokens < 1:
+            raise RequestRefused("max_tokens is a number from 1 on")
         if overflow not in POLICIES:
             raise RequestRefused(f"no overflow policy {overflow!r}: it is one of {', '.join(POLICIES)}")
         self.at_once = at_once
         self._overflow = overflow
+        self._max_tokens = max_tokens
         self._path = None if url is not None else find_model(model)
         self.model = self._path.stem if self._path is not None else "llama-server"
         self._url = url
@@ -155,7 +161,15 @@ class LlamaCpp:
         self, log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden
     ) -> tuple[Request, Report]:
         """Turn a log into a request; see ``materialize.materialize``."""
-        return materialize(log, target, tools, hidden, overflow=self._overflow, space=self._space)
+        return materialize(
+            log,
+            target,
+            tools,
+            hidden,
+            overflow=self._overflow,
+            max_tokens=self._max_tokens,
+            space=self._space,
+        )
 
     def ingest(self, request: Request) -> CompletionIngest:  # noqa: ARG002 - all it needs comes in events
         """Begin to read an answer."""

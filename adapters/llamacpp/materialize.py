@@ -75,6 +75,7 @@ def materialize(
     hidden: Hidden,
     *,
     overflow: str = ERROR,
+    max_tokens: int | None = None,
     space: str | None = None,
 ) -> tuple[Request, Report]:
     """
@@ -86,6 +87,7 @@ def materialize(
         tools: What the run offers beside the tools in the log.
         hidden: The log's hidden fields and blobs.
         overflow: One of ``POLICIES``, where the target does not name one.
+        max_tokens: How long an answer may be where the target does not say; nothing for as long as fits.
         space: The model's key space: no other model's tokens go along. Where it is not known yet, those
             of all models do, as far as ``stream``, which knows.
 
@@ -105,7 +107,7 @@ def materialize(
         "end": log[-1].id if log else "",
         "continues": is_begun and bool(turns.turns) and turns.turns[-1].role == "assistant",
         "tools": [_function(tool) for tool in offered],
-        **_asked(target.params, overflow),
+        **_asked(target.params, overflow, max_tokens),
     }
     unknown = [
         Note(key, "llama.cpp is not sent this parameter") for key in sorted(set(target.params) - PARAMS)
@@ -117,7 +119,7 @@ def materialize(
         VERSION,
         turns.sent,
         (*turns.left_out, *notes, *unknown),
-        turns.repairs,
+        (*turns.repairs, *_bound(target.params, max_tokens)),
         tuple(_sent_fields(body["messages"])),
     )
     return Request(PATH, body, salt=bytes.fromhex(salts[""])), report
@@ -126,9 +128,18 @@ def materialize(
 # Parameters
 
 
-def _asked(params: Mapping[str, Json], overflow: str) -> dict[str, Json]:
+def _bound(params: Mapping[str, Json], max_tokens: int | None) -> list[Note]:
+    if params.get("max_tokens") is not None or max_tokens is None:
+        return []
+    return [
+        Note("max_tokens", f"the run does not say how long an answer may be: {max_tokens} tokens at most")
+    ]
+
+
+def _asked(params: Mapping[str, Json], overflow: str, max_tokens: int | None) -> dict[str, Json]:
     stop = params.get("stop") or []
     limit = params.get("max_tokens")
+    limit = max_tokens if limit is None else limit
     policy = params.get("overflow", overflow)
     if policy not in POLICIES:
         raise RequestRefused(f"no overflow policy {policy!r}: it is one of {', '.join(POLICIES)}")

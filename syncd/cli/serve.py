@@ -58,6 +58,15 @@ def serve(
             help="When a conversation is longer than the model reads: error, or drop_oldest.",
         ),
     ] = "error",
+    max_tokens: Annotated[
+        int,
+        typer.Option(
+            "--max-tokens",
+            envvar="CONV_MAX_TOKENS",
+            min=0,
+            help="How long an answer may be where a run does not say; 0: as long as fits.",
+        ),
+    ] = 2048,
     checkpoints: Annotated[
         Path | None,
         typer.Option(
@@ -162,7 +171,7 @@ def serve(
         limits=read_limits(limit or (), config_table(called, "limits")),
         hosts=tuple(allow_host or ()),
         origins=tuple(allow_origin or ()),
-        local=LocalModel(context, overflow, checkpoints, checkpoint_mb),
+        local=LocalModel(context, overflow, checkpoints, checkpoint_mb, max_tokens),
         tls=(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None,
         peers=tuple(_peer(url, peer_token) for url in peer or ()),
         tools=() if no_executor else chosen_servers(called, tools, is_off=no_tools),

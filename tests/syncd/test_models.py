@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from adapters.exchange import Hidden
 from crdt_conv import InvalidMessage, Store, Target
 from syncd.answering import CantAnswer
 from syncd.models import KEYS, REMOTE, LocalModel, Models, adapter_of, offered
@@ -23,6 +24,22 @@ def test_a_provider_is_offered_where_its_key_is(name: str, monkeypatch: pytest.M
     for variable in KEYS[name][:1]:
         monkeypatch.setenv(variable, "sk-secret")
     assert name in [adapter.name for adapter in offered(None, LocalModel())]
+
+
+@pytest.mark.parametrize(("most", "expected"), [(None, 2048), (5, 5), (0, None)])
+def test_an_answer_of_the_local_model_has_an_end(most: int | None, expected: int | None) -> None:
+    """A small model may never stop, and holds its only place meanwhile; 0 lets it."""
+    local = LocalModel() if most is None else LocalModel(max_tokens=most)
+    adapter = local.adapter(url="http://127.0.0.1:1")
+    with Store(":memory:") as store:
+        asked = store.create()
+        asked.append("user", "hi")
+        explained = Models([adapter]).explain(asked, Target("llamacpp"), "main")
+        request, _ = adapter.materialize(
+            asked.log().messages, Target("llamacpp"), (), Hidden.of(asked, now_ms=0)
+        )
+    assert (request.body or {})["max_tokens"] == expected
+    assert ("2048 tokens at most" in str(explained)) == (most is None)
 
 
 @pytest.mark.parametrize("name", REMOTE)

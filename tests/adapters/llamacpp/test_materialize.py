@@ -53,6 +53,30 @@ def test_parameters_are_what_they_say(conversation: Conversation) -> None:
 
 
 @pytest.mark.parametrize(
+    ("default", "params", "expected", "told"),
+    [
+        (None, {}, None, []),
+        (2048, {}, 2048, ["max_tokens"]),
+        (2048, {"max_tokens": 7}, 7, []),
+        (2048, {"max_tokens": 9000}, 9000, []),
+    ],
+)
+def test_an_answer_has_an_end(
+    conversation: Conversation, default: int | None, params: Any, expected: int | None, told: list[str]
+) -> None:
+    """Where a run does not say how long it may be the adapter does, and the report says so."""
+    request, report = materialize(
+        conversation.log().messages,
+        Target("llamacpp", params=params),
+        (),
+        Hidden.of(conversation, now_ms=0),
+        max_tokens=default,
+    )
+    assert (request.body or {})["max_tokens"] == expected
+    assert [note.about for note in report.repairs] == told
+
+
+@pytest.mark.parametrize(
     "params",
     [
         {"overflow": "shift"},

@@ -98,7 +98,11 @@ class Disk:
     def crash(self, loss: Loss) -> None:
         """Lose the process, or the power, now, unless it is lost already."""
         if self.remains is None:
-            self.remains = {name: file.after(loss, self._random) for name, file in self._files.items()}
+            # One draw, however many writes there were.
+            drawn = self._random.random()
+            self.remains = {
+                name: file.after(loss, Random(f"{name} {drawn}")) for name, file in self._files.items()
+            }
 
     def durable(self) -> Image:
         """Return what is there after a loss of power for sure."""
@@ -127,7 +131,7 @@ class Disk:
         if self.room is not None:
             self.room -= grows
         if self._comes():
-            torn = Write(offset, data[: self._random.randrange(len(data) + 1)])
+            torn = Write(offset, data[: int(self._random.random() * (len(data) + 1))])
             torn.apply(file.written)
             file.unsynced.append(torn)
             self._fall()

@@ -31,7 +31,9 @@ def in_virtual_time(story: Callable[[VirtualLoop], Coroutine[Any, Any, Outcome]]
     """Let a story happen, in a loop of its own."""
     loop = VirtualLoop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        return runner.run(story(loop))
+        outcome = runner.run(story(loop))
+    outcome.story.append(f"{loop.time():9.4f} the end, traced {loop.trace:08x}")
+    return outcome
 
 
 def simulate(seed: int) -> Outcome:
