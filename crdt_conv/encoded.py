@@ -16,6 +16,7 @@ from typing import Final
 
 import pycrdt
 
+from crdt_conv.batches import is_update
 from crdt_conv.coalesce import coalesce
 from crdt_conv.errors import MalformedUpdate
 from crdt_conv.structs import Ranges, Structs
@@ -47,7 +48,7 @@ class EncodedDocument:
     def __init__(self, updates: Iterable[bytes]) -> None:
         logged = tuple(updates)
         # A snapshot alone is whole already: to merge it with nothing takes as long as to build a Y.Doc.
-        self._merged = logged[0] if len(logged) == 1 else merge_updates(logged)
+        self._merged = logged[0] if len(logged) == 1 else _merged(logged)
         self._added: list[bytes] = []
         self._state_vector: bytes | None = None
         # Added since the state vector was right.
@@ -74,10 +75,18 @@ class EncodedDocument:
     def state_vector(self) -> bytes:
         """Which operations are here, up to the first gap of each client."""
         if self._state_vector is None:
-            self._state_vector = pycrdt.get_state(self.merged)
+            self._state_vector = self._read_first()
         elif self._unseen:
             self._state_vector = self._advanced(self._state_vector)
         return self._state_vector
+
+    def _read_first(self) -> bytes:
+        try:
+            return pycrdt.get_state(self.merged)
+        except (ValueError, RuntimeError):
+            # The log's only update, and no update: another program wrote it.
+            self._merged = EMPTY_UPDATE
+            return pycrdt.get_state(self._merged)
 
     def _advanced(self, known: bytes) -> bytes:
         unseen, self._unseen = merge_updates(self._unseen), []
@@ -101,6 +110,8 @@ class EncodedDocument:
         Raises:
             MalformedUpdate: ``state_vector`` is none.
         """
+        if self._state_vector is None:
+            self._state_vector = self._read_first()
         if not read_state_vector(state_vector):
             return self.merged
         rest = lacking(self.merged, state_vector)
@@ -124,6 +135,15 @@ class EncodedDocument:
             self._waiting, self._deletes = _read(lacking(self.merged, self.state_vector)) or ({0: []}, {})
         asked = _read(rest)
         return asked is not None and covers(self._waiting, asked[0]) and covers(self._deletes, asked[1])
+
+
+def _merged(logged: Iterable[bytes]) -> bytes:
+    """Merge a log, less what is no update: others must not wait for what nobody can read."""
+    log = list(logged)
+    try:
+        return merge_updates(log)
+    except MalformedUpdate:
+        return merge_updates(filter(is_update, log))
 
 
 def _read(update: bytes) -> tuple[Ranges, Ranges] | None:

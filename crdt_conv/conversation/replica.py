@@ -74,7 +74,7 @@ class Replica:
             self._check_not_deleted()
             rows = self._log.read(self.id)
             self._document = Document(update for _, update in rows)
-            last = rows[-1][0] if rows else 0
+            last = max(rows[-1][0], 0) if rows else 0
             if last != self._seq:
                 # Another process wrote since the index was made.
                 self._index = None

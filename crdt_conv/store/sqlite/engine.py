@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from crdt_conv.engine import NOTHING, ConversationInfo, Listed, LogSize, Row
-from crdt_conv.errors import ConversationDeleted, StoreCorrupt, StoreError
+from crdt_conv.errors import ConversationDeleted, StoreCorrupt, StoreError, StoreFull
 from crdt_conv.ids import ConversationId, now_ms
+from crdt_conv.store.damage import is_named
 from crdt_conv.store.sqlite.connection import Connection
-from crdt_conv.store.sqlite.index import LAST_SEQ, SqliteIndex, let_go
+from crdt_conv.store.sqlite.index import LAST_SEQ, MAX_SEQ, SqliteIndex, let_go
 from crdt_conv.store.sqlite.renewal import make_again
 from crdt_conv.store.sqlite.rows import LISTED, info_of
 
@@ -29,6 +30,7 @@ _DELETE: Final = (
     "delete from outbox where conversation = ?",
     "delete from conversations where id = ?",
 )
+MIN_SEQ: Final = -(2**63)
 _APPEND: Final = "insert into updates (conversation, origin, data, crc) values (?, ?, ?, ?)"
 _DESCRIBE: Final = (
     "update conversations set title = ?1, forked_from = ?2, archived = ?3 where id = ?4"
@@ -70,10 +72,24 @@ class SqliteEngine:
         """Append updates in one transaction; see ``Engine``."""
         try:
             return self._append(rows, at_ms)
-        except StoreError:
+        except StoreError as error:
             # It did not happen: the next one writes the row of the list.
             self._touched = ("", 0)
+            if isinstance(error, StoreFull) and self._is_counted_out():
+                raise StoreCorrupt(
+                    f"{self.path}: another program has used the last sequence number, so nothing more can be"
+                    " written; all that is there can be read, and exported into a new store"
+                ) from error
             raise
+
+    def _is_counted_out(self) -> bool:
+        """Whether there is no sequence number left, which SQLite tells as it tells of a full disk."""
+        found = self._rows(
+            "select 1 from updates where seq = ?1 union all"
+            " select 1 from sqlite_sequence where name = 'updates' and seq = ?1",
+            MAX_SEQ,
+        )
+        return bool(found)
 
     def _append(self, rows: Sequence[Row], at_ms: int) -> list[int]:
         if len(rows) == 1 and rows[0].listed is None:
@@ -115,27 +131,38 @@ class SqliteEngine:
 
     def read(self, conversation: ConversationId, after: int = 0) -> list[tuple[int, bytes]]:
         """Return ``(seq, update)`` behind ``after``; see ``Engine``."""
+        # Ours begin with 1; another program may have written others, and all of them is all.
+        first = after + 1 if after > 0 else MIN_SEQ
         with self.connection.reading() as execute:
             found = execute(
-                "select seq, crc, data from snapshots where conversation = ? and seq > ?",
-                (conversation, after),
+                "select seq, crc, data from snapshots where conversation = ? and seq >= ?",
+                (conversation, first),
             ).fetchall()
             rows = execute(
-                "select seq, crc, data from updates where conversation = ? and seq > ? order by seq",
-                (conversation, after),
+                "select seq, crc, data from updates where conversation = ? and seq >= ? order by seq",
+                (conversation, first),
             ).fetchall()
-        snapshots = [
-            (seq, zlib.decompress(self._checked(seq, crc, data, conversation))) for seq, crc, data in found
-        ]
+        snapshots = [(seq, self._unpacked(seq, crc, data, conversation)) for seq, crc, data in found]
         return snapshots + [(seq, self._checked(seq, crc, data, conversation)) for seq, crc, data in rows]
 
-    def _checked(self, seq: int, crc: int, data: bytes, conversation: str) -> bytes:
-        if zlib.crc32(data) != crc:
-            raise StoreCorrupt(
-                f"{self.path}: the update {seq} of conversation {conversation} is damaged;"
-                " Store.check() says what else is, and crdt_conv.recover() saves the rest in a new file"
-            )
+    def _unpacked(self, seq: object, crc: object, data: object, conversation: str) -> bytes:
+        packed = self._checked(seq, crc, data, conversation)
+        try:
+            return zlib.decompress(packed)
+        except zlib.error as error:
+            raise self._damaged(seq, conversation) from error
+
+    def _checked(self, seq: object, crc: object, data: object, conversation: str) -> bytes:
+        # Columns hold whatever another program puts there.
+        if not isinstance(seq, int) or not isinstance(data, bytes) or zlib.crc32(data) != crc:
+            raise self._damaged(seq, conversation)
         return data
+
+    def _damaged(self, seq: object, conversation: str) -> StoreCorrupt:
+        return StoreCorrupt(
+            f"{self.path}: the update {seq!s:.20} of conversation {conversation} is damaged;"
+            " Store.check() says what else is, and crdt_conv.recover() saves the rest in a new file"
+        )
 
     def discard(self, seq: int) -> None:
         """Remove an update that was never acknowledged."""
@@ -156,7 +183,8 @@ class SqliteEngine:
                 "select count(*), coalesce(sum(length(data)), 0) from updates where conversation = ?",
                 (conversation,),
             ).fetchone()
-        return LogSize(snapshot[0] if snapshot else 0, size, count)
+        known = snapshot[0] if snapshot and isinstance(snapshot[0], int) else 0
+        return LogSize(known, size, count)
 
     def replace(
         self,
@@ -225,7 +253,9 @@ class SqliteEngine:
 
     def conversations(self) -> list[ConversationInfo]:
         """Return all conversations, the one that changed last first."""
-        return [info_of(row) for row in self._rows(f"{LISTED} order by updated desc, id desc")]
+        # An id that is no text names nothing; check() tells of it.
+        ours = f"{LISTED} where typeof(id) = 'text' order by updated desc, id desc"
+        return [info_of(row) for row in self._rows(ours)]
 
     def has(self, conversation: str) -> bool:
         """Whether anything of this conversation is in the log."""
@@ -272,7 +302,7 @@ class SqliteEngine:
     def get_blob(self, sha256: str) -> bytes | None:
         """Return the bytes, or ``None`` where they are not here; see ``Engine``."""
         rows = self._rows("select data from blobs where sha256 = ?", sha256)
-        if rows and hashlib.sha256(rows[0][0]).hexdigest() != sha256:
+        if rows and not is_named(sha256, rows[0][0]):
             raise StoreCorrupt(f"{self.path}: the blob {sha256} is damaged")
         return rows[0][0] if rows else None
 

@@ -132,10 +132,10 @@ class SqliteIndex:
             head = self._head_for(execute, conversation, change)
             rows = execute(SOME, (head.key, json.dumps(change.places))).fetchall()
             old = messages_of(execute, head.key, rows)
-            entries = list(zip(change.places, change.messages, change.contents, strict=True))
-            for batch in batches(entries, PAGE):
+            new = list(map(row_of, change.places, change.messages, change.contents))
+            for batch in batches(zip(new, change.messages, strict=True), PAGE):
                 write_page(execute, head.key, batch)
-            total = head.total - total_of(rows) + total_of(row_of(*entry) for entry in entries)
+            total = head.total - total_of(rows) + total_of(new)
             _write_head(execute, head._replace(total=total), change)
             _find_no_more(execute, head.key, old)
             let_go(execute, change.dropped | _dropped_blobs(old, change))
@@ -192,7 +192,7 @@ class SqliteIndex:
                 "delete from pages where key = ? and page in (select value from json_each(?))",
                 (key, json.dumps(sorted(pages))),
             )
-            entries = ((row[0], messages[row[0]], row[10]) for row in rows)
+            entries = ((row[:11], messages[row[0]]) for row in rows)
             for batch in batches(entries, PAGE):
                 write_page(execute, key, batch)
 
@@ -201,9 +201,10 @@ class SqliteIndex:
     def behind(self) -> list[ConversationId]:
         """Return the conversations whose index is not as new as their log."""
         rows = self._connection.rows(
-            "select id from conversations left join indexes on indexes.conversation = id where seq is null or"
-            " seq <> max((select coalesce(max(u.seq), 0) from updates u where u.conversation = id),"
-            " (select coalesce(max(s.seq), 0) from snapshots s where s.conversation = id))"
+            "select id from conversations left join indexes on indexes.conversation = id"
+            " where typeof(id) = 'text' and (seq is null or seq <>"
+            " max((select coalesce(max(u.seq), 0) from updates u where u.conversation = id),"
+            " (select coalesce(max(s.seq), 0) from snapshots s where s.conversation = id)))"
         )
         return [ConversationId(row[0]) for row in rows]
 
