@@ -54,6 +54,10 @@ class GraphNode(Placed, Protocol):
 G = TypeVar("G", bound=GraphNode)
 
 
+def _is_bound(message: GraphNode) -> bool:
+    return message.is_reply and message.hidden_count > 0
+
+
 def _all(replies: Sequence[G]) -> Sequence[G]:
     return replies
 
@@ -84,14 +88,20 @@ class Graph(Generic[G]):
         self._replies: defaultdict[_Siblings, list[MessageId]] = defaultdict(list)
         self._parents_of_any: set[MessageId] = set()
         self._newly_placed: set[MessageId] = set()
+        self._bound: dict[MessageId, int] = {}
         self.logs = Logs(self._placed, content)
-        placed = self._placed
+        placed, waiting = self._placed, self._waiting
         for message in messages:
-            # Most come parents first, and there are many.
-            if message.id not in placed and all(parent in placed for parent in message.parents):
+            if message.id in placed or message.id in waiting:
+                self.add(message)
+                continue
+            missing = next((parent for parent in message.parents if parent not in placed), None)
+            if missing is None:
                 self._place(message)
             else:
-                self.add(message)
+                waiting[message.id] = message
+                self._waiters[missing].add(message.id)
+        # Not while they come: a document tells of them in any order.
         for message_id in tuple(self._waiters):
             if message_id in placed:
                 self._release(message_id)
@@ -116,6 +126,10 @@ class Graph(Generic[G]):
     def branches(self) -> set[str]:
         """The branches that a placed message was written on."""
         return set(self._leaves)
+
+    def has_branch(self, branch: str) -> bool:
+        """Whether a placed message was written on a branch."""
+        return bool(self._leaves.get(branch))
 
     @property
     def latest(self) -> int:
@@ -171,6 +185,8 @@ class Graph(Generic[G]):
         if message.id in self._waiting:
             self._waiting[message.id] = message
             return
+        if _is_bound(self._placed[message.id]) != _is_bound(message):
+            self._bound.clear()
         self._placed[message.id] = message
         self.logs.forget(message.id, has_children=message.id in self._parents_of_any)
 
@@ -238,14 +254,14 @@ class Graph(Generic[G]):
     # Heads
 
     def heads(
-        self, branch: str, choices: Mapping[str, str], settle: Callable[[Sequence[G]], Sequence[G]] = _all
+        self, branch: str, choices: Mapping[str, object], settle: Callable[[Sequence[G]], Sequence[G]] = _all
     ) -> list[G]:
         """
         Return a branch's messages with no child on it, less alternatives, by ``(created, id)``.
 
         Args:
             branch: A branch name; one nobody wrote on has no heads.
-            choices: The ``choices`` root: message id to the reply chosen for it.
+            choices: The ``choices`` root: message id to the reply chosen for it, or anything.
             settle: Leaves out, of several complete replies to one question, those that lost to another.
         """
         leaves = [self._placed[leaf] for leaf in self._leaves.get(branch, ())]
@@ -273,22 +289,36 @@ class Graph(Generic[G]):
             ordered.sort(key=lambda head: -self._bound_turns(head.id))
         return tuple(head.id for head in ordered)
 
-    def _bound_turns(self, head: str) -> int:
-        return sum(1 for message in self.lin(head) if message.is_reply and message.hidden_count)
+    def _bound_turns(self, head: MessageId) -> int:
+        """Return how many answered turns with hidden fields a log has; remembered, as digests are."""
+        placed, known = self._placed, self._bound
+        path = []
+        while head not in known:
+            path.append(head)
+            if len(placed[head].parents) != 1:
+                break
+            head = placed[head].parents[0]
+        for above in reversed(path):
+            parents, own = placed[above].parents, _is_bound(placed[above])
+            if len(parents) == 1:
+                known[above] = known[parents[0]] + own
+            else:
+                known[above] = sum(map(_is_bound, self.lin(above))) if parents else int(own)
+        return known[path[0] if path else head]
 
     def _reply(
         self,
         parents: tuple[MessageId, ...],
         branch: str,
-        choices: Mapping[str, str],
+        choices: Mapping[str, object],
         settle: Callable[[Sequence[G]], Sequence[G]],
     ) -> MessageId | None:
         """Return which of the complete replies to the same parents is the reply, if there is one."""
         replies = (self._placed[reply] for reply in self._replies[parents, branch])
         complete = {reply.id: reply for reply in replies if reply.is_complete}
         chosen = choices.get(parents[0]) if parents else None
-        if chosen in complete:
-            return complete[MessageId(chosen)].id
+        if isinstance(chosen, str) and chosen in complete:
+            return MessageId(chosen)
         # Nearly always there is one; several are looked at closely.
         left = settle(list(complete.values())) if len(complete) > 1 else complete.values()
         return min(left, key=lambda reply: reply.order).id if left else None

@@ -169,14 +169,28 @@ class Logs(Generic[N]):
 
     def digest(self, message_id: MessageId) -> bytes:
         """Return the digest of ``lin`` of a placed message: 32 bytes."""
-        digests = self._digests
+        digests, placed = self._digests, self._placed
         if message_id not in digests:
             path = self._unknown(message_id, digests)
-            parents = self._placed[path[0]].parents
+            parents = placed[path[0]].parents
             digest = digests[parents[0]] if parents else EMPTY
-            for above in path:
-                digest = digests[above] = self._step(digest, self._placed[above])
+            is_merging = any(len(placed[above].parents) > 1 for above in path)
+            # What further parents add is found once for all of them: the log of the last has all of it.
+            steps = self._behind(message_id, parents[:1]) if is_merging else path
+            on_path = set(path)
+            for step in steps:
+                digest = fold(digest, self._contents.get(step) or self.content(step))
+                if step in on_path:
+                    digests[step] = digest
         return digests[message_id]
+
+    def _behind(self, message_id: MessageId, parents: Sequence[MessageId]) -> list[MessageId]:
+        """Return what stands in a message's log behind one of its first ancestors, or all of it."""
+        chain, end = self._place_of(message_id)
+        begin = end
+        while begin > 0 and chain.order[begin - 1] not in parents:
+            begin -= 1
+        return chain.order[begin : end + 1]
 
     def digest_of(self, heads: Sequence[MessageId]) -> bytes:
         """Return the digest of the log under several heads: ``fold(lin(*heads))``."""
@@ -186,13 +200,6 @@ class Logs(Generic[N]):
         if len(heads) > 1:
             digest = self._fold(digest, self._added(self.lin(heads[:1]), heads[1:]))
         return digest
-
-    def _step(self, digest: bytes, node: N) -> bytes:
-        """Return a message's digest, from its first parent's."""
-        parents = node.parents
-        if len(parents) > 1:
-            digest = self._fold(digest, self._added(self.lin(parents[:1]), parents[1:]))
-        return fold(digest, self._contents.get(node.id) or self.content(node.id))
 
     def _fold(self, digest: bytes, log: Iterable[MessageId]) -> bytes:
         for message_id in log:

@@ -10,7 +10,9 @@ so whoever replaces or serves a log must know whether something is pending.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Final
 
 import pycrdt
@@ -122,18 +124,26 @@ def read_deletes(update: bytes) -> Ranges:
 
 def covers(known: Ranges, asked: Ranges) -> bool:
     """Whether every range of ``asked`` lies inside the ranges of ``known``."""
-    return all(
-        _is_covered(clock, clock + length, sorted(known.get(client, ())))
-        for client, ranges in asked.items()
-        for clock, length in ranges
-    )
+    spans = {client: joined(known.get(client, ())) for client in asked}
+    return all(lies_in(spans[client], *one) for client, ranges in asked.items() for one in ranges)
 
 
-def _is_covered(start: int, end: int, ranges: list[tuple[int, int]]) -> bool:
-    for clock, length in ranges:
-        if clock <= start < clock + length:
-            start = clock + length
-    return start >= end
+def lies_in(spans: Sequence[tuple[int, int]], clock: int, length: int) -> bool:
+    """Whether a range lies inside one of some that are joined."""
+    at = bisect_right(spans, clock, key=itemgetter(0)) - 1
+    return not length or (at >= 0 and clock + length <= sum(spans[at]))
+
+
+def joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return ranges in order, in as few as can be."""
+    whole = list[tuple[int, int]]()
+    for clock, length in sorted(ranges):
+        if whole and clock <= sum(whole[-1]):
+            start = whole[-1][0]
+            whole[-1] = start, max(sum(whole[-1]), clock + length) - start
+        else:
+            whole.append((clock, length))
+    return whole
 
 
 class _Numbers:

@@ -9,23 +9,36 @@ So the structs themselves are compared, with those of the document as it is enco
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Final, TypeAlias
 
 from crdt_conv.errors import MalformedUpdate
 from crdt_conv.structs import SKIP, Ranges, Structs, number_of, value_of
-from crdt_conv.updates import covers
+from crdt_conv.updates import covers, joined, lies_in
 
 Held: TypeAlias = tuple[Ranges, Ranges]
 """What is inserted and what is deleted, in as few ranges as can be."""
 
 
+SHORT: Final = 4 * 1024
+"""What is held by updates up to this length is remembered."""
+
+
 def held_in(update: bytes) -> Held | None:
-    """Return what an update holds; nothing where it can't be read."""
+    """Return what an update holds, not to be changed; nothing where it can't be read."""
+    # What waits is asked about again with every update that comes while it does.
+    return _held_in_short(update) if len(update) <= SHORT else _held_in(update)
+
+
+def _held_in(update: bytes) -> Held | None:
     try:
         inserted, deleted = Structs(update).ranges()
     except MalformedUpdate:
         return None
     return _joined(inserted), _joined(deleted)
+
+
+_held_in_short = lru_cache(maxsize=2_000)(_held_in)
 
 
 def together(several: Iterable[Held]) -> Held:
@@ -50,16 +63,7 @@ def rests(updates: Iterable[bytes], held: Held) -> dict[bytes, bytes]:
 
 
 def _joined(ranges: Ranges) -> Ranges:
-    joined: Ranges = {}
-    for client, spans in ranges.items():
-        whole = joined[client] = list[tuple[int, int]]()
-        for clock, length in sorted(spans):
-            if whole and clock <= sum(whole[-1]):
-                start = whole[-1][0]
-                whole[-1] = start, max(sum(whole[-1]), clock + length) - start
-            else:
-                whole.append((clock, length))
-    return joined
+    return {client: joined(spans) for client, spans in ranges.items()}
 
 
 def _rest(update: bytes, inserted: Ranges, deleted: Ranges) -> bytes | None:
@@ -77,8 +81,8 @@ def _cut(update: bytes, inserted: Ranges) -> bytes:
     reader = Structs(update)
     pieces, at = list[bytes](), 0
     for struct in reader.all():
-        span = {value_of(struct.client): [(struct.clock, struct.length)]}
-        if struct.kind != SKIP and covers(inserted, span):
+        spans = inserted.get(value_of(struct.client), [])
+        if struct.kind != SKIP and lies_in(spans, struct.clock, struct.length):
             pieces += [update[at : struct.start], bytes([SKIP]), number_of(struct.length)]
             at = struct.end
     return b"".join((*pieces, update[at:]))

@@ -36,7 +36,7 @@ class Branching(Redacting):
             UnknownMessage: ``at`` is not here.
         """
         check_branch(branch)
-        if branch in self.branches:
+        if self.has_branch(branch):
             raise InvalidMessage(f"there is a branch {branch!r} already: choose another name")
         entry = {"title": branch, "archived": False, "forked_at": self.graph[at].id}
         with self.writing() as document:
@@ -133,7 +133,7 @@ class Branching(Redacting):
         """
         node = self.graph[message_id]
         name = branch or self.free_branch(node.branch)
-        if name in self.branches:
+        if self.has_branch(name):
             raise InvalidMessage(f"there is a branch {name!r} already: choose another name")
         return self.append(node.role, text, parts=parts, branch=name, parents=node.parents)
 
@@ -259,7 +259,7 @@ class Branching(Redacting):
             UnknownBranch: One of them is not here.
         """
         for name in (source, into):
-            if name not in self.branches:
+            if not self.has_branch(name):
                 raise UnknownBranch(name)
         held = set(self.graph.lin_ids(*(head.id for head in self._heads(into))))
         log = self.graph.lin_ids(*(head.id for head in self._heads(source)))

@@ -146,6 +146,10 @@ class Reading(Replica):
         names = self.graph.branches | forked | {MAIN}
         return sorted(names, key=lambda name: (name != MAIN, name))
 
+    def has_branch(self, name: str) -> bool:
+        """Whether somebody wrote on a branch or forked it; ``main`` is always there."""
+        return name == MAIN or self.graph.has_branch(name) or self._forked_at(name) is not None
+
     def branch(self, name: str) -> Branch:
         """
         Return what is known of a branch.
@@ -153,7 +157,7 @@ class Reading(Replica):
         Raises:
             UnknownBranch: There is none of this name.
         """
-        if name not in self.branches:
+        if not self.has_branch(name):
             raise UnknownBranch(name)
         entry = self.index.roots["branches"].get(name)
         entry = entry if isinstance(entry, dict) else {}
@@ -170,12 +174,7 @@ class Reading(Replica):
         return self.index.messages([head.id for head in self._heads(branch)])
 
     def _heads(self, branch: str) -> list[Node]:
-        choices = self.index.roots["choices"]
-        heads = self.graph.heads(
-            branch,
-            {key: choice for key, choice in choices.items() if isinstance(choice, str)},
-            self._settled,
-        )
+        heads = self.graph.heads(branch, self.index.roots["choices"], self._settled)
         if heads or branch == MAIN:
             return heads
         forked_at = self._forked_at(branch)
