@@ -13,45 +13,49 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import rfc8785
 
 from crdt_conv.fields import Json
-from crdt_conv.message import Message
+from crdt_conv.message import Author, Message
 
 EMPTY: Final = bytes(32)
 
 _SAFE_INTEGER: Final = 2**53 - 1
 # Made once: json.dumps makes one anew for every message.
 _plain_json: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+_quoted: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def content_digest(message: Message) -> bytes:
     """Return SHA-256 over the message's canonical visible content."""
-    visible: Json = {
-        "id": message.id,
-        "role": message.role,
-        "parents": list(message.parents),
-        "branch": message.branch,
-        "created": message.created,
-        "author": message.author.as_json(),
-        "status": message.status,
-        "nonce": message.nonce.hex(),
-        "parts": [part.as_json() for part in message.parts],
-    }
-    is_plain = all(_is_plain(part.content) for part in message.parts)
-    return hashlib.sha256(_plain_jcs(visible) if is_plain else jcs(visible)).digest()
+    # Put together by hand, keys in their order: a document has very many messages.
+    parts = ",".join(_jcs_text(part.as_json()) for part in message.parts)
+    parents = ",".join(map(_quoted, message.parents))
+    visible = (
+        f'{{"author":{_author(message.author)},"branch":{_quoted(message.branch)},"created":{message.created:d}'
+        f',"id":{_quoted(message.id)},"nonce":"{message.nonce.hex()}","parents":[{parents}]'
+        f',"parts":[{parts}],"role":{_quoted(message.role)},"status":{_quoted(message.status)}}}'
+    )
+    return hashlib.sha256(visible.encode()).digest()
+
+
+@lru_cache(maxsize=64)
+def _author(author: Author) -> str:
+    # A conversation has few of them, each in very many messages.
+    return _plain_json(author.as_json())
 
 
 def jcs(value: Json) -> bytes:
     """Return the RFC 8785 form of a JSON value; integers that no JSON reader keeps exactly as strings."""
-    return _plain_jcs(value) if _is_plain(value) else rfc8785.dumps(_canonical(value))
+    return _jcs_text(value).encode()
 
 
-def _plain_jcs(value: Json) -> bytes:
-    # The same bytes, many times faster: the two differ only in floats and in how they sort rare keys.
-    return _plain_json(value).encode()
+def _jcs_text(value: Json) -> str:
+    # The same, many times faster: the two differ only in floats and in how they sort rare keys.
+    return _plain_json(value) if _is_plain(value) else rfc8785.dumps(_canonical(value)).decode()
 
 
 def _is_plain(value: Json) -> bool:
