@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Final, NamedTuple
 
 from crdt_conv.errors import MalformedUpdate
-from crdt_conv.structs import DELETED, GC, SKIP, TYPE, Id, Struct, Structs, number_of, split_id
+from crdt_conv.structs import DELETED, GC, SKIP, TYPE, Id, Struct, Structs, number_of, split_id, value_of
 
 DEEPEST_TYPE: Final = 200
 """A conversation is 4 deep; the process is safe up to some 10,000."""
@@ -184,10 +184,13 @@ class Shape(NamedTuple):
     ``is_shallow``: no types stand too deep in each other, as far as the log says so by itself.
     ``is_in_sequence``: nobody's updates have a gap that is closed later. Of one that has, yrs encodes what
     it made with the gap, or dies over it.
+    ``ends``: behind which clock of each client lies all that is inserted and deleted; nothing where that
+    can't be read.
     """
 
     is_shallow: bool
     is_in_sequence: bool
+    ends: Mapping[int, int] | None = None
 
 
 def shape_of(log: list[bytes]) -> Shape:
@@ -198,7 +201,24 @@ def shape_of(log: list[bytes]) -> Shape:
         is_shallow = (deepest(log) if at_most is None or at_most > DEEPEST_TYPE else at_most) <= DEEPEST_TYPE
     except MalformedUpdate:
         return Shape(is_shallow=False, is_in_sequence=False)
-    return Shape(is_shallow, _is_in_sequence(chain.from_iterable(one.spans for one in readers)))
+    spans = list(chain.from_iterable(one.spans for one in readers))
+    return Shape(is_shallow, _is_in_sequence(spans), _ends_of(spans, readers))
+
+
+def _ends_of(spans: Iterable[tuple[bytes, int, int]], readers: Iterable[Structs]) -> dict[int, int] | None:
+    """Return behind which clock of each client all lies; the readers stand before the deletes."""
+    ends: dict[int, int] = {}
+    try:
+        deleted = [
+            (client, max(map(sum, gone), default=0))
+            for one in readers
+            for client, gone in one.deletes().items()
+        ]
+    except MalformedUpdate:
+        return None
+    for client, end in chain(((value_of(client), end) for client, _, end in spans), deleted):
+        ends[client] = max(ends.get(client, 0), end)
+    return ends
 
 
 def _is_in_sequence(spans: Iterable[tuple[bytes, int, int]]) -> bool:

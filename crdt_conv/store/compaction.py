@@ -49,7 +49,9 @@ class Compaction:
 
 def is_due(size: LogSize) -> bool:
     """Whether the log behind the snapshot has grown so far that a new snapshot pays."""
-    return size.updates > max(LEAST_BYTES, SHARE * size.snapshot)
+    # A single update that no snapshot stands before is as good as one: what a peer sent at once.
+    is_one = size.rows == 1 and not size.snapshot
+    return not is_one and size.updates > max(LEAST_BYTES, SHARE * size.snapshot)
 
 
 def compact_log(engine: Engine, conversation: ConversationId) -> Compaction:

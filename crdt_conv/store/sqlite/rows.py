@@ -107,14 +107,14 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def write_page(execute: Execute, key: int, batch: Sequence[tuple[Place, Message, bytes]]) -> None:
-    """Write messages, each with its place and the digest of its content, on a new page."""
+def write_page(execute: Execute, key: int, batch: Sequence[tuple[Sequence[Any], Message]]) -> None:
+    """Write messages, each behind its row, on a new page."""
     page = execute("select coalesce(max(page), 0) + 1 from pages where key = ?", (key,)).fetchone()[0]
-    bodies = {str(place): body_of(message) for place, message, _ in batch}
+    bodies = {str(row[0]): body_of(message) for row, message in batch}
     data = zlib.compress(json.dumps(bodies, ensure_ascii=False, separators=(",", ":")).encode())
     execute("insert into pages values (?, ?, ?, ?)", (key, page, len(batch), data))
-    for entry in batch:
-        execute(_INSERT, (key, *row_of(*entry), page))
+    for row, _ in batch:
+        execute(_INSERT, (key, *row, page))
 
 
 def row_of(place: Place, message: Message, content: bytes) -> tuple[Any, ...]:

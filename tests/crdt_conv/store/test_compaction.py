@@ -229,6 +229,14 @@ def test_small_logs_are_left_alone() -> None:
     assert not is_due(size._replace(snapshot=1_000_000, updates=1_000_000))
 
 
+def test_one_update_is_as_good_as_a_snapshot() -> None:
+    """What a peer sent at once is left as it came, until something is written behind it."""
+    size = Store(":memory:").engine.size("nobody")._replace(updates=10 * LEAST_BYTES, rows=1)  # type: ignore[arg-type]
+    assert not is_due(size)
+    assert is_due(size._replace(rows=2))
+    assert is_due(size._replace(snapshot=LEAST_BYTES))
+
+
 def test_the_file_shrinks(store: Store) -> None:
     """What compaction frees is given back to the disk, the write-ahead log with it."""
     with store:

@@ -19,7 +19,7 @@ from crdt_conv import CrdtConvError, HiddenField, Store, StoreCorrupt, recover
 from crdt_conv.encoded import EncodedDocument
 from crdt_conv.errors import MalformedUpdate
 from crdt_conv.updates import EMPTY_UPDATE
-from tests.replicas import texts
+from tests.replicas import Reader, texts
 
 MAX_SEQ = 2**63 - 1
 
@@ -144,8 +144,8 @@ def test_a_room_is_served_beside_what_is_no_update(path: Path) -> None:
     with Store(path) as store:
         log = [update for _, update in store.read(store.open("ours").id)]
     beside = EncodedDocument([*log, b"\xff\xfenoise"])
-    assert beside.encode() == EncodedDocument(log).encode()
-    assert beside.state_vector == EncodedDocument(log).state_vector
+    assert all(map(beside.has, log))
+    assert len(Reader([beside.encode()]).graph) == 2
     alone = EncodedDocument([b"\xff\xfenoise"])
     assert (alone.encode(), alone.state_vector) == (EMPTY_UPDATE, b"\0")
     alone.add(log[0])
