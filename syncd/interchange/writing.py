@@ -2,7 +2,9 @@
 Writing imported conversations into a store.
 
 Ids are derived from what the other program calls things, so a second import, here or on another
-device, finds everything in place and writes only what is new.
+device, finds everything in place and writes only what is new. An answer that was at the end of a
+session, and has more parts since, is written again as an alternative, and chosen: what is there is
+never changed.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from crdt_conv import Author, Conversation, ConversationId, HiddenField, Message, MessageId
+from crdt_conv import Author, Conversation, ConversationId, HiddenField, Message, MessageId, Part
 from crdt_conv.ids import imported_id
+from crdt_conv.message import REDACTED
 from syncd.interchange.records import Findings, Imported, Record
 from syncd.interchange.tree import in_order, on_branches
 
@@ -48,7 +51,7 @@ def write(conversation: Conversation, imported: Imported, findings: Findings) ->
     """
     records = in_order(imported.records, findings)
     # By the times in the file: one that is made up may be another on another device.
-    ids = {r.key: MessageId(imported_id(r.created, imported.program, imported.key, r.key)) for r in records}
+    ids = {record.key: _id(conversation, imported, record) for record in records}
     times = _times(records, imported.fallback)
     placed = on_branches(records, imported.current)
     new = [item for item in placed if ids[item.record.key] not in conversation]
@@ -66,10 +69,30 @@ def write(conversation: Conversation, imported: Imported, findings: Findings) ->
             hidden[message.id] = [replace(field, created=message.created) for field in record.hidden]
         conversation.insert(messages, hidden)
     for item in new:
-        if item.is_chosen:
-            conversation.choose(ids[item.record.key])
+        key = item.record.key
+        if item.is_chosen or ids[key] != _named(imported, item.record, key):
+            conversation.choose(ids[key])
     branches = len({item.branch for item in placed})
     return Written(conversation.id, conversation.title, imported.program, len(new), branches)
+
+
+def _named(imported: Imported, record: Record, name: str) -> MessageId:
+    return MessageId(imported_id(record.created, imported.program, imported.key, name))
+
+
+def _id(conversation: Conversation, imported: Imported, record: Record) -> MessageId:
+    """Return the id of a message; of an answer that has grown since it was imported, another one."""
+    name = _named(imported, record, record.key)
+    if record.role != "assistant" or name not in conversation or conversation.graph.is_continued(name):
+        return name
+    there = conversation.message(name)
+    before, now = _outline(there.parts), _outline(record.parts)
+    has_grown = there.status != REDACTED and len(before) < len(now) and now[: len(before)] == before
+    return _named(imported, record, f"{record.key}#{len(now)}") if has_grown else name
+
+
+def _outline(parts: Sequence[Part]) -> list[tuple[str, str, object]]:
+    return [(part.type, part.text, part.content.get("call_id")) for part in parts]
 
 
 def _first_words(records: Sequence[Record]) -> str:

@@ -1,0 +1,75 @@
+"""Sessions that still run: imported now and then, all of what was said is there, and nothing twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crdt_conv import Store
+from tests.syncd.interchange import test_formats as formats
+from tests.syncd.interchange import test_sessions as sessions
+from tests.syncd.interchange.reading import said, shape, take_in, written
+
+ONE = {"id": "msg_1", "model": "claude-opus-4-5"}
+CLAUDE = (
+    formats.line("q", None, "user", "Where?"),
+    formats.line("a", "q", "assistant", [{"type": "text", "text": "I look."}], message=ONE),
+    formats.line("b", "a", "assistant", [formats.use(1)], message=ONE),
+    formats.line("r", "b", "user", [formats.result(1)]),
+    formats.line("c", "r", "assistant", [{"type": "text", "text": "To the sea."}], message={"id": "msg_2"}),
+    formats.line("d", "c", "assistant", [{"type": "text", "text": "Or the hills."}], message={"id": "msg_2"}),
+)
+CODEX = (
+    sessions.META,
+    sessions.asks("Where?"),
+    sessions.answers("I look."),
+    sessions.codex("function_call", name="ls", arguments="{}", call_id="t1"),
+    sessions.codex("function_call_output", call_id="t1", output="done 1"),
+    sessions.answers("To the sea."),
+    sessions.answers("Or the hills."),
+)
+ENDED = [
+    ("user", "text"),
+    ("assistant", "text", "tool_call"),
+    ("tool", "tool_result"),
+    ("assistant", "text", "text"),
+]
+
+
+@pytest.mark.parametrize("lines", [CLAUDE, CODEX], ids=["claude-code", "codex"])
+def test_an_answer_that_goes_on_is_there_whole(tmp_path: Path, lines: tuple[Any, ...]) -> None:
+    """Imported after every line, the log is in the end as if the session had been imported once."""
+    store = Store(":memory:")
+    for count in range(2, len(lines) + 1):
+        found = take_in(store, written(tmp_path / "session.jsonl", lines[:count]))
+    [grown] = found
+    assert [(role, *[p for p in parts if p != "media"]) for role, *parts in shape(grown)] == ENDED
+    [whole] = take_in(Store(":memory:"), tmp_path / "session.jsonl")
+    assert said(grown) == said(whole)
+    assert grown.branches == ["main"]
+    assert not grown.problems()
+    count = len(grown)
+    take_in(store, tmp_path / "session.jsonl")
+    assert len(grown) == count
+
+
+def test_what_was_redacted_stays_so(tmp_path: Path) -> None:
+    """An answer that was redacted does not come back with its session."""
+    store = Store(":memory:")
+    [trip] = take_in(store, written(tmp_path / "session.jsonl", CLAUDE[:2]))
+    trip.redact(trip.log().messages[1].id)
+    take_in(store, written(tmp_path / "session.jsonl", CLAUDE[:3]))
+    assert sorted(message.status for message in trip.messages()) == ["complete", "redacted"]
+
+
+def test_an_answer_that_was_continued_stays_the_reply(tmp_path: Path) -> None:
+    """Where its results are there already, an answer that grows does not cut off what stands on it."""
+    second = formats.line("b2", "r", "assistant", [formats.use(2)], message=ONE)
+    end = formats.line("c", "b2", "assistant", [{"type": "text", "text": "To the sea."}], message={"id": "m"})
+    store = Store(":memory:")
+    take_in(store, written(tmp_path / "session.jsonl", CLAUDE[:4]))
+    [trip] = take_in(store, written(tmp_path / "session.jsonl", (*CLAUDE[:4], second, end)))
+    assert said(trip)[-1] == "To the sea."
+    assert shape(trip)[1:3] == [("assistant", "text", "tool_call"), ("tool", "tool_result", "media")]
