@@ -3,8 +3,8 @@ Writing imported conversations into a store.
 
 Ids are derived from what the other program calls things, so a second import, here or on another
 device, finds everything in place and writes only what is new. An answer that was at the end of a
-session, and has more parts since, is written again as an alternative, and chosen: what is there is
-never changed.
+session, and has more parts since, is written again as an alternative, and chosen where nothing stands
+on the first yet: what is there is never changed.
 """
 
 from __future__ import annotations
@@ -69,9 +69,11 @@ def write(conversation: Conversation, imported: Imported, findings: Findings) ->
             hidden[message.id] = [replace(field, created=message.created) for field in record.hidden]
         conversation.insert(messages, hidden)
     for item in new:
-        key = item.record.key
-        if item.is_chosen or ids[key] != _named(imported, item.record, key):
-            conversation.choose(ids[key])
+        message_id, first = ids[item.record.key], _named(imported, item.record, item.record.key)
+        # Once something stands on the first, picking another would be a fork.
+        has_grown = message_id != first and not conversation.graph.is_continued(first)
+        if item.is_chosen or has_grown:
+            conversation.choose(message_id)
     branches = len({item.branch for item in placed})
     return Written(conversation.id, conversation.title, imported.program, len(new), branches)
 
@@ -83,7 +85,7 @@ def _named(imported: Imported, record: Record, name: str) -> MessageId:
 def _id(conversation: Conversation, imported: Imported, record: Record) -> MessageId:
     """Return the id of a message; of an answer that has grown since it was imported, another one."""
     name = _named(imported, record, record.key)
-    if record.role != "assistant" or name not in conversation or conversation.graph.is_continued(name):
+    if record.role != "assistant" or name not in conversation:
         return name
     there = conversation.message(name)
     before, now = _outline(there.parts), _outline(record.parts)

@@ -65,11 +65,15 @@ def test_what_was_redacted_stays_so(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_was_continued_stays_the_reply(tmp_path: Path) -> None:
-    """Where its results are there already, an answer that grows does not cut off what stands on it."""
-    second = formats.line("b2", "r", "assistant", [formats.use(2)], message=ONE)
-    end = formats.line("c", "b2", "assistant", [{"type": "text", "text": "To the sea."}], message={"id": "m"})
+    """Where its results are there already, what an answer grew to stands beside it, and cuts nothing off."""
+    second = formats.line("b2", "b", "assistant", [formats.use(2)], message=ONE)
+    third = formats.line("r2", "b2", "user", [formats.result(2)])
+    end = formats.line("c", "r2", "assistant", [{"type": "text", "text": "To the sea."}], message={"id": "m"})
     store = Store(":memory:")
     take_in(store, written(tmp_path / "session.jsonl", CLAUDE[:4]))
-    [trip] = take_in(store, written(tmp_path / "session.jsonl", (*CLAUDE[:4], second, end)))
+    [trip] = take_in(store, written(tmp_path / "session.jsonl", (*CLAUDE[:4], second, third, end)))
     assert said(trip)[-1] == "To the sea."
-    assert shape(trip)[1:3] == [("assistant", "text", "tool_call"), ("tool", "tool_result", "media")]
+    [_, reply, *_] = trip.log().messages
+    assert [part.type for part in reply.parts] == ["text", "tool_call"]
+    assert sorted(len(other.parts) for other in trip.alternatives(reply.id)) == [2, 3]
+    assert (trip.branches, trip.log().is_diverged) == (["main"], False)
