@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import WebSocket, WebSocketRoute, expect
 
 from crdt_conv import Conversation, Store
 from tests.e2e.programs import Daemon, daemon
@@ -118,3 +120,67 @@ def test_the_page_opens_with_no_network_at_all(server: Daemon, device: Open) -> 
         one.stands("In sync")
         one.close()
     assert texts(server.url, conversation) == ["Where shall we go?", "Into the tunnel."]
+
+
+def is_sync_status(frame: bytes) -> bool:
+    """Whether a frame of Hocuspocus' says that what was sent is stored: behind the name stands an 8."""
+    return frame[1 + frame[0]] == 8
+
+
+def test_it_is_in_sync_only_when_the_daemon_says_so(server: Daemon, device: Open) -> None:
+    """All is here and nothing was written: it is not called in sync before the daemon has confirmed it."""
+    conversation = written(server.url, "Confirmed", begun)
+    held: list[Callable[[], None]] = []
+    one = device()
+
+    def connect(page: WebSocketRoute) -> None:
+        def from_daemon(frame: str | bytes) -> None:
+            if isinstance(frame, bytes) and is_sync_status(frame):
+                held.append(lambda: page.send(frame))
+            else:
+                page.send(frame)
+
+        page.connect_to_server().on_message(from_daemon)
+
+    one.page.route_web_socket("**/collab*", connect)
+    one.sign_in(at=f"/{conversation}")
+    one.shows("Where shall we go?")
+    one.until(lambda: bool(held))
+    one.stands("Syncing")
+    for send in held:
+        send()
+    one.stands("In sync")
+
+
+def test_archived_on_one_device_is_archived_on_all(server: Daemon, device: Open) -> None:
+    """Another device never opened it, and its list shows it among the archived all the same."""
+    written(server.url, "Put away", lambda conversation: conversation.archive())
+    here = written(server.url, "At hand", begun)
+    one, other = device().sign_in(at=f"/{here}"), device().sign_in()
+    for each in (one, other):
+        expect(each.page.get_by_role("link", name="At hand")).to_be_visible()
+        expect(each.page.get_by_role("link", name="Put away")).to_have_count(0)
+    one.choose("Options for At hand", "Archive")
+    expect(other.page.get_by_role("link", name="At hand")).to_have_count(0)
+    other.button(re.compile("^Archived")).click()
+    expect(other.page.get_by_role("link", name="At hand")).to_be_visible()
+    expect(other.page.get_by_role("link", name="Put away")).to_be_visible()
+
+
+def test_a_page_with_nothing_open_stays_in_sync(device: Open) -> None:
+    """The daemon ends its idle socket after ten seconds and the page opens another: nobody sees it."""
+    one = device().sign_in()
+    one.stands("In sync")
+    opened: list[WebSocket] = []
+
+    def note(socket: WebSocket) -> None:
+        opened.append(socket)
+
+    one.page.on("websocket", note)
+    one.page.evaluate("""() => {
+      const badge = document.querySelector('.sync')
+      new MutationObserver(() => window.noteViolation(`it said ${badge.textContent}`))
+        .observe(badge, { subtree: true, characterData: true, childList: true })
+    }""")
+    one.until(lambda: len(opened) > 0)
+    one.stands("In sync")

@@ -4,7 +4,7 @@ import { newId } from '../core/ids'
 import { api, ApiError, type Listed, type Offered } from './api'
 import { refusal, token } from './identity'
 import { kept, table } from './kept'
-import { forget, link, open } from './session'
+import { deletions, forget, link, open } from './session'
 
 /** `isLocal`: begun here, and not seen in the daemon's list yet. */
 export interface Entry extends Listed { isLocal?: boolean }
@@ -44,14 +44,48 @@ export const create = (title = ''): string => {
   return id
 }
 
-/** Delete for good, on the daemon too. */
-export const remove = async (id: string): Promise<void> => {
-  if (!entries.peek().get(id)?.isLocal) await api.remove(id).catch((error: unknown) => {
-    if (!(error instanceof ApiError && (error.status === 404 || error.status === 410))) throw error
-  })
+/**
+ * Delete for good, on the daemon too; returns whether it has heard of it. Where it can't be reached, the deletion
+ * waits and is sent when it is back; where it refuses, the conversation stays.
+ */
+export const remove = async (id: string): Promise<boolean> => {
+  let isTold = true
+  if (!entries.peek().get(id)?.isLocal) {
+    isTold = await tellDeleted(id)
+    if (!isTold) deletions.value = [...new Set([...deletions.peek(), id])]
+  }
   drop(id)
   await forget(id)
+  return isTold
 }
+
+/** Returns whether the daemon has heard of it; throws what it refuses. */
+const tellDeleted = async (id: string): Promise<boolean> => {
+  try {
+    await api.remove(id)
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error
+    // Not reached, or not able to say yet: asked again.
+    if (error.status === 0 || error.status === 401 || error.status >= 500) return false
+    if (error.status !== 404 && error.status !== 410) throw error
+  }
+  return true
+}
+
+/** Send the deletions that wait; what the daemon refuses is listed again. */
+const sendDeletions = async (): Promise<void> => {
+  for (const id of deletions.peek()) {
+    const isOver = await tellDeleted(id).catch((error: unknown) => {
+      refusedDeletion.value = error instanceof Error ? error.message : String(error)
+      return true
+    })
+    if (!isOver) return
+    deletions.value = deletions.peek().filter((other) => other !== id)
+  }
+}
+
+/** Why the daemon did not delete what was deleted here. */
+export const refusedDeletion = signal<string | null>(null)
 
 const drop = (id: string): void => {
   const left = new Map(entries.peek())
@@ -60,7 +94,7 @@ const drop = (id: string): void => {
 }
 
 const readAll = async (): Promise<void> => {
-  const all = await api.list()
+  const all = (await api.list()).filter(isKept)
   const here = new Map(all.map((entry): [string, Entry] => [entry.id, { ...entries.peek().get(entry.id), ...entry, isLocal: false }]))
   // What was begun here and has not reached the daemon yet is not lost from sight.
   for (const entry of entries.peek().values()) if (entry.isLocal && !here.has(entry.id)) here.set(entry.id, entry)
@@ -70,7 +104,9 @@ const readAll = async (): Promise<void> => {
   })
 }
 
-const readFirst = async (): Promise<void> => put((await api.first()).map((entry) => ({ ...entry, isLocal: false })))
+const isKept = (entry: Listed): boolean => !deletions.peek().includes(entry.id)
+
+const readFirst = async (): Promise<void> => put((await api.first()).filter(isKept).map((entry) => ({ ...entry, isLocal: false })))
 
 const readModels = async (): Promise<void> => {
   try {
@@ -109,6 +145,7 @@ const watch = (): void => {
 const watchUntil = async (signal: AbortSignal): Promise<void> => {
   while (!signal.aborted) {
     try {
+      await sendDeletions()
       await readAll()
       await readModels()
       let isDue = false

@@ -22,7 +22,9 @@ const IDLE_OPEN = 6
 
 /** How many changes wait in which conversation. */
 export const outbox = kept<Record<string, number>>('outbox', {})
-export const waiting = computed(() => Object.values(outbox.value).reduce((sum, count) => sum + shownCount(count), 0))
+/** What was deleted here and the daemon has not heard of yet. */
+export const deletions = kept<readonly string[]>('deletions', [])
+export const waiting = computed(() => Object.values(outbox.value).reduce((sum, count) => sum + shownCount(count), deletions.value.length))
 
 /** As people count: something that waits is at least one. */
 export const shownCount = (count: number): number => (count > 0 ? Math.max(1, Math.floor(count)) : 0)
@@ -41,6 +43,10 @@ const setWaiting = (id: string, count: number): void => {
   if (count && link.peek() !== 'online') keepSafe()
 }
 
+/** The daemon ends a socket on which nothing is open, and is there all the same. */
+const NOTHING_OPEN = 4508
+let isLetGo = false
+
 /** Whether nothing has failed since a person, or the browser, gave reason to try. */
 let isHopeful = true
 
@@ -54,10 +60,13 @@ class Socket extends HocuspocusProviderWebsocket {
 const socket = new Socket({
   url: socketUrl(), autoConnect: false, delay: 500, minDelay: 250, maxDelay: 8_000, factor: 1.6, jitter: true,
   onStatus: ({ status }) => {
+    if (isLetGo && status !== WebSocketStatus.Connected) return
     const isTried = status === WebSocketStatus.Connecting && isHopeful && navigator.onLine
     link.value = status === WebSocketStatus.Connected ? 'online' : isTried ? 'connecting' : 'offline'
   },
-  onClose: () => {
+  onClose: ({ event }) => {
+    isLetGo = event.code === NOTHING_OPEN
+    if (isLetGo) return
     isHopeful = false
     link.value = 'offline'
   }
@@ -252,6 +261,9 @@ export const open = (id: string): OpenConversation => {
   closeIdle()
   return found
 }
+
+/** The conversation of this id, where it is open. */
+export const peekOpened = (id: string): OpenConversation | undefined => opened.get(id)
 
 export const forget = async (id: string): Promise<void> => {
   const found = open(id)

@@ -1,9 +1,10 @@
 // The list of conversations: searched, begun, renamed, archived.
-import { signal, useSignal, useSignalEffect } from '@preact/signals'
+import { effect, signal, useSignal, useSignalEffect } from '@preact/signals'
 import type { JSX, TargetedKeyboardEvent } from 'preact'
 import { useState } from 'preact/hooks'
-import { api, type Found } from '../net/api'
-import { isListLoaded, list, remove, type Entry } from '../net/list'
+import { api, ApiError, type Found } from '../net/api'
+import { isListLoaded, list, refusedDeletion, remove, type Entry } from '../net/list'
+import { searchHere } from '../net/searching'
 import { link, open, outbox, shownCount } from '../net/session'
 import { Dialog, IconButton, Menu, shortTime, TitleForm } from './controls'
 import { dialog } from './dialogs'
@@ -17,6 +18,10 @@ const words = signal('')
 const isArchiveShown = signal(false)
 
 export const titleOf = (entry: { title: string }): string => entry.title.trim() || 'Untitled'
+
+effect(() => {
+  if (refusedDeletion.value) notify(`Not deleted: ${refusedDeletion.value}`, 'error')
+})
 
 const GROUPS: readonly [string, number][] = [['Today', 0], ['Yesterday', 1], ['Last seven days', 7], ['Last thirty days', 30]]
 
@@ -142,8 +147,8 @@ export const Remove = ({ entry, onDone }: { entry: { id: string; title: string }
       <button type="button" class="is-dangerous" onClick={() => {
         void attempt(async () => {
           if (conversationId.peek() === entry.id) go({ id: null })
-          await remove(entry.id)
-          notify(`“${titleOf(entry)}” is deleted.`)
+          const isTold = await remove(entry.id)
+          notify(`“${titleOf(entry)}” is deleted${isTold ? '' : ' here; the daemon is told when it is back'}.`)
         })
         onDone()
       }}>Delete for good</button>
@@ -157,15 +162,21 @@ const Results = (): JSX.Element => {
   useSignalEffect(() => {
     const asked = words.value.trim()
     const ended = new AbortController()
-    const timer = setTimeout(() => {
-      problem.value = null
-      api.search(asked, ended.signal).then(({ results }) => { found.value = results }, (error: unknown) => {
-        if (!ended.signal.aborted) {
-          found.value = byTitle(asked)
-          problem.value = link.peek() === 'online' && error instanceof Error ? error.message : 'Offline: only titles are searched.'
-        }
-      })
-    }, 180)
+    const isOffline = link.value === 'offline'
+    const show = (results: readonly Found[], told: string | null): void => {
+      if (ended.signal.aborted) return
+      found.value = results
+      problem.value = told
+    }
+    const look = async (): Promise<void> => {
+      try {
+        if (!isOffline) return show((await api.search(asked, ended.signal)).results, null)
+      } catch (error) {
+        if (error instanceof ApiError && error.status) return show([], error.message)
+      }
+      show(await searchHere(asked, ended.signal), 'Offline: what this browser has is searched.')
+    }
+    const timer = setTimeout(() => { void look() }, 180)
     return () => { clearTimeout(timer); ended.abort() }
   })
   return (
@@ -186,10 +197,6 @@ const Results = (): JSX.Element => {
     </div>
   )
 }
-
-const byTitle = (asked: string): Found[] => list.peek()
-  .filter((entry) => asked.toLowerCase().split(/\s+/).every((word) => entry.title.toLowerCase().includes(word)))
-  .map((entry) => ({ conversation: entry, message: null, snippet: [{ text: titleOf(entry), found: false }] }))
 
 const Marked = ({ pieces }: { pieces: Found['snippet'] }): JSX.Element => (
   <>{pieces.map((piece) => piece.found ? <mark>{piece.text}</mark> : piece.text)}</>
