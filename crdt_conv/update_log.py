@@ -25,6 +25,10 @@ class Indexed(Protocol):
 class UpdateLog(Protocol):
     """What a conversation needs of a store."""
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether anything can be appended."""
+
     def append(
         self, conversation: ConversationId, update: bytes, origin: str | None, listed: Listed | None = None
     ) -> int:

@@ -133,7 +133,7 @@ def site_python() -> str | None:
     return str(SITE_PYTHON) if SITE_PYTHON.with_name("sphinx-build").exists() else None
 
 
-@pytest.mark.skipif(site_python() is None, reason="Sphinx is not installed: make docs does that")
+@pytest.mark.skipif(site_python() is None, reason="Sphinx is not installed: make test does that")
 def test_the_site_is_made_without_a_warning(tmp_path: Path) -> None:
     """``make docs``: Sphinx finds nothing to say, and no page asks another host for anything."""
     command = [str(site_python()), "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]

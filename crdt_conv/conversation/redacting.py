@@ -53,13 +53,16 @@ class Redacting(Writing):
 
     def _sweep(self, changed: Iterable[MessageId]) -> None:
         """Empty what was written into redacted messages, or copied from them, by who had not heard of it."""
+        if not self._log.is_writable:
+            # Whoever can write will.
+            return
         graph = self.graph
         touched = {message_id for message_id in changed if message_id in graph}
         redacted = {message_id for message_id in touched if graph[message_id].status == REDACTED}
         left = {message_id for message_id in redacted if redaction.has_rest(self.document, message_id)}
         left |= self._late_copies(redacted.union(*(graph[message_id].source for message_id in touched)))
         quoting = redaction.quoting_runs(self.document, graph, redacted) if redacted else []
-        # A reader can't, and whoever can will.
+        # On a full disk, say: done when it is next opened.
         with suppress(StoreError):
             if left or quoting:
                 with self.writing() as document:

@@ -87,7 +87,7 @@ class Replica:
         if self._index is None:
             self._check_not_deleted()
             stored = self._stored_index()
-            self._index = stored or self._read_index()
+            self._index = index = stored or self._read_index()
             if stored is None:
                 self._clock.see(self._index.graph.latest)
                 self._describe()
@@ -97,6 +97,8 @@ class Replica:
                     self._log.redacted(self.id)
                 self._log.changed(self, 0)
                 self._sweep(redacted)
+            # Where it could not be swept, on a full disk, it is read again when next asked.
+            return index
         return self._index
 
     @property

@@ -61,6 +61,11 @@ class Keeper:
 
     # The log
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the store was opened for writing."""
+        return not self._read_only
+
     def index(self) -> IndexStore | None:
         """Where indexes are kept, if they are."""
         return self._index

@@ -129,10 +129,15 @@ def listing(*columns: str) -> Table:
     return Table(Column(columns[0], no_wrap=True), *columns[1:], box=None, header_style="dim")
 
 
-def print_table(table: Table) -> None:
-    """Print a table; in a pipe every row is one line, however long."""
+def print_lines(rows: RenderableType) -> None:
+    """Print a table or a picture; in a pipe every row is one line, however long."""
     wide = console if console.is_terminal else Terminal(highlight=False, width=_ANY_WIDTH)
-    wide.print(table)
+    wide.print(rows)
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things for people."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def published_url(db: Path) -> str:

@@ -23,12 +23,13 @@ from syncd.cli.common import (
     errors,
     listing,
     print_json,
-    print_table,
+    print_lines,
     run_async,
 )
 from syncd.cli.look import BranchOption, IdArgument
 from syncd.cli.progress import bar
 from syncd.cli.workspace import Workspace, find, reading, writing
+from syncd.errors import StartError
 from syncd.interchange import (
     Findings,
     Found,
@@ -159,7 +160,7 @@ def _print(outcome: _Outcome) -> None:
         new, branches = str(written.messages), str(written.branches)
         table.add_row(written.id, written.program, new, branches, escape(written.title))
     if outcome.written:
-        print_table(table)
+        print_lines(table)
     _print_counts("not understood, and kept", outcome.findings.unknown)
     _print_counts("no part of a conversation", outcome.findings.left_out)
     _print_counts("not there, or not whole", outcome.findings.damaged)
@@ -211,8 +212,11 @@ def export(
         sys.stdout.buffer.flush()
         return
     # A file that is there already is not ours to lose.
-    with output.open("xb") as file:
-        file.write(data)
+    try:
+        with output.open("xb") as file:
+            file.write(data)
+    except FileExistsError as error:
+        raise StartError(f"{output} is there already: name a new file") from error
     errors.print(f"wrote {output}", style="dim", markup=False)
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.console import Group
 from rich.text import Text
 
 from crdt_conv import Conversation, Message
+from crdt_conv.message import REDACTED
 
+LINE_CHARACTERS = 200
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
 
 
-def draw_graph(conversation: Conversation) -> Text:
-    """Return the graph of all branches, oldest message first."""
+def draw_graph(conversation: Conversation) -> Group:
+    """Return the graph of all branches, oldest message first: every row is one line."""
     rows = _rows(conversation)
     columns = {name: column for column, name in enumerate(conversation.branches)}
-    drawn = Text(no_wrap=True, overflow="ellipsis")
+    drawn = Text()
     open_columns: set[int] = set()
     for message in rows:
         column = columns[message.branch]
@@ -26,7 +29,11 @@ def draw_graph(conversation: Conversation) -> Text:
             _draw_join(drawn, column, sorted(joined or parents), len(columns))
         open_columns = (open_columns - joined) | {column}
         _draw_row(drawn, message, column, open_columns, len(columns))
-    return drawn
+    drawn.rstrip()
+    lines = drawn.split("\n")
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return Group(*lines)
 
 
 def _rows(conversation: Conversation) -> Sequence[Message]:
@@ -56,12 +63,15 @@ def _draw_row(drawn: Text, message: Message, column: int, open_columns: set[int]
     drawn.append(f"{message.id[-6:]} ", "dim")
     drawn.append(f"{message.branch} ", COLOURS[column % len(COLOURS)])
     drawn.append(f"{message.author.name or message.role}: ", "bold")
-    drawn.append(" ".join(message.text.split()) or _beside_text(message))
+    text = " ".join(message.text.split()) or _beside_text(message)
+    drawn.append(text if len(text) <= LINE_CHARACTERS else f"{text[: LINE_CHARACTERS - 1]}…")
     drawn.append("\n")
 
 
 def _beside_text(message: Message) -> str:
     """Return what a message without text is made of."""
+    if message.status == REDACTED:
+        return "(redacted)"
     calls = [str(part.content.get("name") or "?") for part in message.parts if part.type == "tool_call"]
     if calls:
         return f"▸ {', '.join(calls)}"

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crdt_conv import MAIN, Conversation, ConversationInfo, HiddenField, Log, Message, Part, StoreMissing
-from syncd.cli.common import DbOption, JsonOption, console, errors, listing, print_json, print_table
+from syncd.cli.common import DbOption, JsonOption, console, errors, listing, print_json, print_lines
 from syncd.cli.completing import complete_branch, complete_conversation
 from syncd.cli.graph import draw_graph
 from syncd.cli.workspace import find, reading
@@ -72,7 +72,7 @@ def _print_infos(infos: Sequence[ConversationInfo]) -> None:
         mark = " [dim](archived)[/]" if info.is_archived else ""
         table.add_row(info.id, (escape(info.title) or "[dim]untitled[/]") + mark, _when(info.updated))
     if infos:
-        print_table(table)
+        print_lines(table)
 
 
 def show(
@@ -97,7 +97,7 @@ def show(
         if json:
             print_json(conversation_json(conversation, branch, hidden=hidden))
         elif tree:
-            console.print(draw_graph(conversation))
+            print_lines(draw_graph(conversation))
         else:
             print_log(conversation, conversation.log(branch), hidden=hidden)
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from crdt_conv import Conversation
 from crdt_conv.store.lock import read_owner
 from syncd.auth import VARIABLE
-from syncd.cli.common import DbOption, JsonOption, console, errors, print_json, run_async
+from syncd.cli.common import DbOption, JsonOption, console, counted, errors, print_json, run_async
 from syncd.cli.progress import bar
 from syncd.cli.watching import AT_ONCE, Watch
 from syncd.cli.workspace import Workspace, reading, writing
@@ -24,6 +24,7 @@ from syncd.client import SyncClient
 from syncd.client.remote import Remote
 from syncd.errors import SyncRefused
 
+SCHEMES = ("http", "https", "ws", "wss")
 POLL_S = 2.0
 SHOW_S = 0.1
 ROWS = 30
@@ -83,7 +84,7 @@ def _print_outcome(url: str, outcome: _Outcome, *, is_json: bool) -> None:
     if is_json:
         print_json({"url": url, **asdict(outcome)})
     else:
-        console.print(f"in sync with {escape(url)}: {len(outcome.synced)} conversations")
+        console.print(f"in sync with {escape(url)}: {counted(len(outcome.synced), 'conversation')}")
         if outcome.deleted:
             console.print(f"  {len(outcome.deleted)} were deleted there; they stay here, and stay out of it")
         for name, reason in outcome.refused.items():
@@ -95,6 +96,8 @@ def _print_outcome(url: str, outcome: _Outcome, *, is_json: bool) -> None:
 def split_url(url: str, token: str | None) -> tuple[str, str | None]:
     """Return a URL without the token that may be in it (as the daemon prints it), and the token."""
     parsed = httpx.URL(url)
+    if parsed.scheme not in SCHEMES or not parsed.host:
+        raise typer.BadParameter(f"{url!r} is no address of a daemon: http://host:port", param_hint="URL")
     base = str(parsed.copy_with(query=None, fragment=None)).rstrip("/")
     shown = httpx.QueryParams(parsed.fragment)
     return base, token or parsed.params.get("token") or shown.get("token")
@@ -227,7 +230,7 @@ def status(db: DbOption, json: JsonOption = False) -> None:
         print_json(told)
         return
     held = f"held by {owner.program} {owner.url}".rstrip() if owner is not None else "held by nobody"
-    console.print(f"{db}: {len(infos)} conversations, {held}", markup=False, soft_wrap=True)
+    console.print(f"{db}: {counted(len(infos), 'conversation')}, {held}", markup=False, soft_wrap=True)
     table = Table("synced with", "waiting", box=None, header_style="dim")
     for peer, count in waiting.items():
         table.add_row(escape(peer), str(count) if count else "nothing")

@@ -22,7 +22,7 @@ from rich.table import Table
 from crdt_conv import Store, StoreLocked, recover
 from crdt_conv.store.damage import Damage
 from syncd.auth import read_token
-from syncd.cli.common import DbOption, JsonOption, console, errors, print_json
+from syncd.cli.common import DbOption, JsonOption, console, counted, errors, print_json
 from syncd.cli.progress import bar, size
 from syncd.errors import StartError
 from syncd.view import compaction_json
@@ -62,7 +62,7 @@ def compact(db: DbOption, json: JsonOption = False) -> None:
         return
     compacted = sum(not each["reason"] for each in done)
     console.print(
-        f"compacted {compacted} of {len(done)} conversations: "
+        f"compacted {compacted} of {counted(len(done), 'conversation')}: "
         f"{size(file['before'])} before, {size(file['after'])} now"
     )
     for reason, count in Counter(each["reason"] for each in done).items():
@@ -154,7 +154,7 @@ def check(
         _print_damage(damage)
         _print_advice(damage, db, is_mended=is_mended)
     else:
-        console.print(f"{escape(str(db))}: whole, {count} conversations", soft_wrap=True)
+        console.print(f"{escape(str(db))}: whole, {counted(count, 'conversation')}", soft_wrap=True)
     if damage:
         raise typer.Exit(1)
 

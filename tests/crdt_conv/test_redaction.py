@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 from pycrdt import Array, Doc, Map, Text
 
-from crdt_conv import Change, Conversation, HiddenField, InvalidMessage, UnknownMessage, new_part
+from crdt_conv import (
+    Change,
+    Conversation,
+    HiddenField,
+    InvalidMessage,
+    Store,
+    Target,
+    UnknownMessage,
+    new_part,
+)
 from crdt_conv.updates import merge_updates
 from tests.crdt_conv import handmade as by_hand
 from tests.replicas import copy_of, exchange, reopened, replica, restarted, texts
@@ -397,3 +407,30 @@ def test_what_came_in_one_update_with_a_gap_is_handed_to_nobody() -> None:
     assert_gone(target)
     target.receive(updates[0])
     assert (target.title, target.document.is_pending) == ("waits", False)
+
+
+def failed_after_redaction(store: Store) -> Conversation:
+    """Return a conversation in which a run failed, with words of its provider, after a redaction."""
+    conversation = store.create("Trip")
+    said = conversation.append("user", "a secret")
+    conversation.append("user", "go on")
+    conversation.redact(said.id)
+    run = conversation.runs.request(Target("a"))
+    conversation.runs.claim(run.id, "executor", epoch=1)
+    conversation.runs.update(run.id, state="failed", error={"type": "t", "message": "it said so"})
+    return conversation
+
+
+def test_a_reader_reads_what_it_can_t_sweep(tmp_path: Path) -> None:
+    """A run that may quote what was redacted is emptied by who can write: to read needs no writing."""
+    with Store(tmp_path / "chats.db") as store:
+        conversation = failed_after_redaction(store)
+        store.clear_index()
+        copy = tmp_path / "copy.db"
+        store.backup(copy)
+    with Store(copy) as store:
+        store.clear_index()
+    with Store(copy, read_only=True) as store:
+        read = store.open(conversation.id)
+        assert (read.verify(), len(read.log().messages)) == ([], 2)
+        assert list(store.check()) == []

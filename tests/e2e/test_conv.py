@@ -129,3 +129,16 @@ def test_in_a_pipe_a_row_is_a_line(tmp_path: Path) -> None:
     _, line = conv(db, "ls", environ={"COLUMNS": "40"}).splitlines()
     assert line.split()[0] == trip
     assert title.strip() in line
+
+
+def test_a_row_of_the_tree_is_a_line(tmp_path: Path) -> None:
+    """However long a message is, the picture keeps its shape; a redacted one says so."""
+    db = tmp_path / "chats.db"
+    trip = conv_json(db, "new")["id"]
+    said = conv_json(db, "append", trip, "word " * 200)
+    conv_json(db, "append", trip, "gone")
+    conv(db, "redact", trip, conv_json(db, "show", trip)["messages"][1]["id"], "--yes")
+    first, second = conv(db, "show", trip, "--tree", environ={"COLUMNS": "40"}).splitlines()
+    assert first.startswith(f"● {said['id'][-6:]} main ann: word word")
+    assert first.endswith("…")
+    assert second.endswith("(redacted)")

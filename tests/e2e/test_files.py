@@ -64,3 +64,18 @@ def test_one_bad_conversation_keeps_no_other_of_its_file_out(tmp_path: Path) -> 
     [error] = conv(tmp_path / "chats.db", "import", str(tmp_path / "both.json"), code=1).splitlines()
     assert "both.json: 01J9" in error
     assert [info["title"] for info in conv_json(tmp_path / "chats.db", "ls")] == ["Where?"]
+
+
+def test_a_file_that_is_there_is_not_lost(tmp_path: Path) -> None:
+    """An export never writes over anything, and says what to do."""
+    db, file = tmp_path / "chats.db", tmp_path / "trip.md"
+    file.write_text("mine")
+    trip = conv_json(db, "new")["id"]
+    assert "is there already" in conv(db, "export", trip, "-o", str(file), code=1)
+    assert file.read_text() == "mine"
+
+
+def test_what_is_no_address_is_wrong_usage(tmp_path: Path) -> None:
+    """``conv sync`` says what it wants before it asks anybody."""
+    for wrong in ("nonsense", "http://", "ftp://host/"):
+        assert "http://host:port" in conv(tmp_path / "chats.db", "sync", wrong, code=2)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from crdt_conv import Conversation
 from tests.e2e.programs import Daemon, token_for
@@ -90,9 +90,10 @@ def delete(one: Device, title: str) -> None:
     expect(one.page.get_by_role("link", name=title)).to_have_count(0)
 
 
-def status(server: Daemon, conversation: str) -> int:
+def status(server: Daemon, conversation: str, key: str = KEY["Authorization"]) -> int:
     """Return what the daemon answers for a conversation."""
-    return httpx.get(f"{server.url}/api/conversations/{conversation}", headers=KEY).status_code
+    url = f"{server.url}/api/conversations/{conversation}"
+    return httpx.get(url, headers={"Authorization": key}).status_code
 
 
 def test_a_deletion_waits_for_the_network(server: Daemon, device: Open) -> None:
@@ -125,7 +126,10 @@ def test_a_deletion_that_is_refused_is_told(server: Daemon, device: Open, *, is_
     title = f"Not yours {is_offline}"
     conversation = written(server.url, title, said("hello"))
     token = token_for(server.db, "guest", everywhere="read,write")
-    one = device().sign_in(token)
+    one = device()
+    # The daemon sees a first key within a second.
+    one.until(lambda: status(server, conversation, f"Bearer {token}") == 200)
+    one.sign_in(token)
     expect(one.page.get_by_role("link", name=title)).to_be_visible()
     one.offline(cut=is_offline)
     if is_offline:
@@ -140,3 +144,31 @@ def test_a_deletion_that_is_refused_is_told(server: Daemon, device: Open, *, is_
     one.shows("hello")
     one.stands("In sync")
     assert status(server, conversation) == 200
+
+
+def test_a_daemon_that_can_t_delete_now_is_asked_again(server: Daemon, device: Open) -> None:
+    """Until it has, the conversation is listed no more, however often the list is read."""
+    conversation = written(server.url, "Busy daemon", said("hello"))
+    one = device().sign_in()
+    expect(one.page.get_by_role("link", name="Busy daemon")).to_be_visible()
+    refused: list[str] = []
+
+    def refuse(route: Route) -> None:
+        if route.request.method == "DELETE":
+            refused.append(route.request.url)
+            route.fulfill(status=503, json={"title": "busy"})
+        else:
+            route.continue_()
+
+    one.page.route(f"**/api/conversations/{conversation}", refuse)
+    delete(one, "Busy daemon")
+    after = written(server.url, "Written after", said("hello"))
+    expect(one.page.get_by_role("link", name="Written after")).to_be_visible()
+    one.page.reload()
+    one.until(lambda: len(refused) == 2)
+    expect(one.page.get_by_role("link", name="Written after")).to_be_visible()
+    expect(one.page.get_by_role("link", name="Busy daemon")).to_have_count(0)
+    one.page.unroute(f"**/api/conversations/{conversation}")
+    one.page.reload()
+    one.stands("In sync")
+    assert (status(server, conversation), status(server, after)) == (410, 200)
