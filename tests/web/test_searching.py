@@ -86,6 +86,8 @@ def test_what_was_redacted_is_not_found_offline(server: Daemon, device: Open) ->
 def delete(one: Device, title: str) -> None:
     """Delete a conversation in the list, for good."""
     one.choose(f"Options for {title}", "Delete…")
+    # It looks like a dialog, and not like a row of the list that it was opened from.
+    expect(one.button("Close", one.page.get_by_role("dialog"))).to_have_css("opacity", "1")
     one.button("Delete for good").click()
     expect(one.page.get_by_role("link", name=title)).to_have_count(0)
 

@@ -16,6 +16,8 @@ import { SyncBadge } from './sync'
 
 const words = signal('')
 const isArchiveShown = signal(false)
+/** What a person is asked about, outside of its row: what a row looks like is not for a dialog. */
+const removing = signal<Entry | null>(null)
 
 export const titleOf = (entry: { title: string }): string => entry.title.trim() || 'Untitled'
 
@@ -46,6 +48,7 @@ export const Sidebar = (): JSX.Element => (
       <IconButton icon="help" label="Help and shortcuts" shortcut="?" onClick={() => { dialog.value = 'help' }} />
       <IconButton icon="settings" label="Settings" onClick={() => { dialog.value = 'settings' }} />
     </footer>
+    {removing.value && <Remove entry={removing.value} onDone={() => { removing.value = null }} />}
   </nav>
 )
 
@@ -102,11 +105,11 @@ const List = (): JSX.Element => {
 }
 
 const Row = ({ entry }: { entry: Entry }): JSX.Element => {
-  const [doing, setDoing] = useState<'rename' | 'remove' | null>(null)
+  const [isRenamed, setRenamed] = useState(false)
   const isCurrent = conversationId.value === entry.id
   const waits = shownCount(outbox.value[entry.id] ?? 0)
   const title = titleOf(entry)
-  if (doing === 'rename') return <li class="row is-renamed"><TitleForm label="New title" before={entry.title} onSave={(given) => rename(entry, given)} onDone={() => setDoing(null)} /></li>
+  if (isRenamed) return <li class="row is-renamed"><TitleForm label="New title" before={entry.title} onSave={(given) => rename(entry, given)} onDone={() => setRenamed(false)} /></li>
   return (
     <li class={`row ${isCurrent ? 'is-current' : ''}`}>
       <a href={`#/${encodeURIComponent(entry.id)}`} aria-current={isCurrent ? 'page' : undefined} onClick={(event) => { if (!event.metaKey && !event.ctrlKey) { event.preventDefault(); go({ id: entry.id }) } }}>
@@ -114,12 +117,11 @@ const Row = ({ entry }: { entry: Entry }): JSX.Element => {
         {waits > 0 ? <span class="waits" title={`${waits} not sent yet`}>{waits}<span class="sr"> not sent yet</span></span> : <span class="when">{shortTime(entry.updated)}</span>}
       </a>
       <Menu label={`Options for ${title}`} items={() => [
-        { label: 'Rename', act: () => setDoing('rename') },
+        { label: 'Rename', act: () => setRenamed(true) },
         { label: entry.archived ? 'Bring back' : 'Archive', act: () => archive(entry) },
         null,
-        { label: 'Delete…', isDangerous: true, act: () => setDoing('remove') }
+        { label: 'Delete…', isDangerous: true, act: () => { removing.value = entry } }
       ]} />
-      {doing === 'remove' && <Remove entry={entry} onDone={() => setDoing(null)} />}
     </li>
   )
 }
