@@ -77,7 +77,8 @@ def _branches(record: Record, chosen: Record, branch: str, names: Iterator[str])
     """Return on which branch a record is, and on which what follows; nothing: on a new one."""
     if record is chosen:
         return branch, branch
-    if record.role == chosen.role == "assistant":
+    # Answers to nothing are no alternatives of each other.
+    if record.role == chosen.role == "assistant" and record.parent is not None:
         return branch, None
     name = next(names)
     return name, name

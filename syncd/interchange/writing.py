@@ -9,14 +9,15 @@ on the first yet: what is there is never changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
-from crdt_conv import Author, Conversation, ConversationId, HiddenField, Message, MessageId, Part
+from crdt_conv import MAIN, Author, Conversation, ConversationId, HiddenField, Message, MessageId, Part
 from crdt_conv.ids import imported_id
 from crdt_conv.message import REDACTED
 from syncd.interchange.records import Findings, Imported, Record
-from syncd.interchange.tree import in_order, on_branches
+from syncd.interchange.tree import Placed, in_order, on_branches
 
 LONGEST_TITLE = 80
 AT_ONCE = 500
@@ -55,6 +56,11 @@ def write(conversation: Conversation, imported: Imported, findings: Findings) ->
     times = _times(records, imported.fallback)
     placed = on_branches(records, imported.current)
     new = [item for item in placed if ids[item.record.key] not in conversation]
+    firsts = {record.key: _named(imported, record, record.key) for record in records}
+    others = {key for key, first in firsts.items() if ids[key] != first}
+    grown = {key for key in others if not conversation.graph.is_continued(firsts[key])}
+    grown &= {record.key for record in records if record.parent is not None and record.status == "complete"}
+    new = _beside(conversation, new, {item.branch for item in placed}, ids, others)
     title = imported.title or _first_words(records)
     if new and title and not conversation.title:
         conversation.title = title
@@ -69,11 +75,8 @@ def write(conversation: Conversation, imported: Imported, findings: Findings) ->
             hidden[message.id] = [replace(field, created=message.created) for field in record.hidden]
         conversation.insert(messages, hidden)
     for item in new:
-        message_id, first = ids[item.record.key], _named(imported, item.record, item.record.key)
-        # Once something stands on the first, picking another would be a fork.
-        has_grown = message_id != first and not conversation.graph.is_continued(first)
-        if item.is_chosen or has_grown:
-            conversation.choose(message_id)
+        if item.is_chosen or item.record.key in grown:
+            conversation.choose(ids[item.record.key])
     branches = len({item.branch for item in placed})
     return Written(conversation.id, conversation.title, imported.program, len(new), branches)
 
@@ -95,6 +98,33 @@ def _id(conversation: Conversation, imported: Imported, record: Record) -> Messa
 
 def _outline(parts: Sequence[Part]) -> list[tuple[str, str, object]]:
     return [(part.type, part.text, part.content.get("call_id")) for part in parts]
+
+
+def _beside(
+    conversation: Conversation,
+    new: Sequence[Placed],
+    taken: set[str],
+    ids: Mapping[str, MessageId],
+    others: set[str],
+) -> list[Placed]:
+    """
+    Give what is new a branch of its own where the one of its name has gone another way here.
+
+    A reader may have gone back and on elsewhere since the last import: what was ``main`` then stays so.
+    """
+    names = (f"{MAIN}-{number}" for number in count(2))
+    free = (name for name in names if name not in taken and name not in conversation.branches)
+    renamed: dict[str, str] = {}
+    for record, branch, _ in new:
+        if branch in renamed or branch not in conversation.branches or record.key in others:
+            continue
+        heads = conversation.heads(branch)
+        parent = (ids[record.parent],) if record.parent is not None else ()
+        is_reply = record.role == "assistant" and record.parent is not None
+        is_other_reply = is_reply and any(head.parents == parent for head in heads)
+        goes_on = not heads or any(head.id in parent for head in heads)
+        renamed[branch] = branch if goes_on or is_other_reply else next(free)
+    return [item._replace(branch=renamed.get(item.branch, item.branch)) for item in new]
 
 
 def _first_words(records: Sequence[Record]) -> str:

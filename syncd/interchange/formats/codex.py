@@ -70,6 +70,7 @@ _TOLD: Final = {
     "Reasoning": "reasoning",
     "Plan": "assistant",
 }
+_ENDS: Final = {"turn_aborted", "task_complete", "turn_complete"}
 _ASIDE: Final = {
     "token_count", "turn.completed", "turn_aborted", "context_compacted", "task_started", "task_complete",
     "turn_started", "turn_complete", "agent_reasoning_raw_content", "agent_reasoning_section_break",
@@ -97,10 +98,25 @@ def read(records: Iterable[dict[str, Any]], name: str, findings: Findings) -> Im
     """Read one rollout."""
     lines = list(records)
     rollout = _Rollout(findings, _told_by_items(lines))
-    for number, line in enumerate(lines):
+    for number, line in enumerate(lines[: _settled(lines)]):
         rollout.take(number, line)
     rollout.close()
     return Imported(NAME, rollout.key or name, rollout.title, rollout.records, rollout.last, rollout.started)
+
+
+def _settled(lines: Sequence[dict[str, Any]]) -> int:
+    """Return how many lines count: of events at the end of a turn that still runs, items will tell."""
+    items = [_payload(line) for line in lines if line.get("type") != "event_msg"]
+    told = {words(item.get("role")) for item in items if item.get("type") == "message"}
+    told |= {"reasoning" for item in items if item.get("type") == "reasoning"}
+    settled = len(lines)
+    for number, line in reversed(list(enumerate(lines))):
+        kind = words(_payload(line).get("type"))
+        if line.get("type") != "event_msg" or kind in _ENDS:
+            break
+        if _TOLD.get(kind) in told:
+            settled = number
+    return settled
 
 
 def matches_document(value: Any) -> bool:

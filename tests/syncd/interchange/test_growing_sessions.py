@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crdt_conv import Store
+from crdt_conv import Conversation, Store
+from syncd.interchange import ImportRefused
 from tests.syncd.interchange import test_formats as formats
 from tests.syncd.interchange import test_sessions as sessions
-from tests.syncd.interchange.reading import said, shape, take_in, written
+from tests.syncd.interchange.reading import DATA, said, shape, take_in, written
+from tests.syncd.interchange.test_real_files import KNOWN, needs_files
 
 ONE = {"id": "msg_1", "model": "claude-opus-4-5"}
 CLAUDE = (
@@ -77,3 +80,43 @@ def test_an_answer_that_was_continued_stays_the_reply(tmp_path: Path) -> None:
     assert [part.type for part in reply.parts] == ["text", "tool_call"]
     assert sorted(len(other.parts) for other in trip.alternatives(reply.id)) == [2, 3]
     assert (trip.branches, trip.log().is_diverged) == (["main"], False)
+
+
+def test_a_reader_who_went_back_and_on_elsewhere(tmp_path: Path) -> None:
+    """What was main at the first import stays so; what came instead is a branch, and nothing is diverged."""
+    asked = formats.node("q", "root", "user", "Where?")
+    first = formats.node("a1", "q", "assistant", "To the sea."), formats.node("q2", "a1", "user", "When?")
+    second = formats.node("a2", "q", "assistant", "To the hills."), formats.node("q3", "a2", "user", "How?")
+    store, path = Store(":memory:"), tmp_path / "conversations.json"
+    take_in(store, written(path, [formats.chatgpt(asked, *first, current="q2")]))
+    [trip] = take_in(store, written(path, [formats.chatgpt(asked, *first, *second, current="q3")]))
+    assert said(trip) == ["Where?", "To the sea.", "When?"]
+    [_, other] = trip.branches
+    assert said(trip, other) == ["Where?", "To the hills.", "How?"]
+    assert not trip.log().is_diverged
+
+
+# Trees, one a line; and one made by hand that tells a thought twice, so that its half says something else.
+ODD = ("openassistant/en_100_tree.jsonl", "codex/codex-transcripts/sample_rollout.jsonl")
+SESSIONS = [name for name in KNOWN if name.endswith(".jsonl") and name not in ODD]
+
+
+@needs_files
+@pytest.mark.parametrize("name", SESSIONS)
+def test_real_sessions_that_grow(tmp_path: Path, name: str) -> None:
+    """Imported at a third and two thirds, and at the end: every text and call is there, on one way."""
+    whole, store, found = (DATA / name).read_bytes(), Store(":memory:"), []
+    for part in (1, 2, 3):
+        (tmp_path / "session.jsonl").write_bytes(whole[: len(whole) * part // 3])
+        with suppress(ImportRefused):
+            found = take_in(store, tmp_path / "session.jsonl")
+    [grown], [once] = found, take_in(Store(":memory:"), tmp_path / "session.jsonl")
+    assert grown.id == once.id
+    assert _told(once) <= _told(grown)
+    assert grown.log().is_diverged <= once.log().is_diverged
+
+
+def _told(conversation: Conversation) -> set[object]:
+    parts = [part for message in conversation.messages() for part in message.parts]
+    told = {part.content.get("call_id") if part.type == "tool_call" else part.text for part in parts}
+    return told - {""}

@@ -89,7 +89,7 @@ def test_codex_events_tell_what_no_item_does(tmp_path: Path, findings: Findings)
     thought = codex("reasoning", summary=[{"type": "summary_text", "text": "Hm"}], encrypted_content="gAAA")
     asked = (asks("Where?"), event("user_message", message="Where?"))
     told = (event("agent_reasoning", text="Hm"), event("agent_reasoning", text="Lost"))
-    trip = one(tmp_path, findings, META, *asked, thought, *told)
+    trip = one(tmp_path, findings, META, *asked, thought, *told, event("turn_aborted"))
     [question, answer] = trip.log().messages
     assert (question.text, [part.text for part in answer.parts]) == ("Where?", ["Hm", "Lost"])
 
