@@ -142,7 +142,7 @@ def _with_assets(record: Record, assets: Assets, findings: Findings) -> Record:
         parts.append(part if asset is None else _found(part, asset, assets))
         if asset is not None:
             blobs.append(asset.read)
-        elif isinstance(source, str):
+        elif isinstance(source, str) and not source.startswith(("http://", "https://")):
             findings.note_damaged("a file that is named and not there")
     return replace(record, parts=tuple(parts), blobs=(*record.blobs, *blobs)) if blobs else record
 

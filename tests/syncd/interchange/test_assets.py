@@ -131,6 +131,15 @@ def test_a_file_by_its_path(tmp_path: Path) -> None:
     assert media(trip) == [("image/png", "a.png", PNG)]
 
 
+def test_an_address_is_no_file_that_is_missing(tmp_path: Path) -> None:
+    """A picture on the web keeps its address, and nobody is told that it is not there."""
+    findings = Findings()
+    (tmp_path / "chat.json").write_text(json.dumps(librechat("https://a.example/b.png")))
+    [trip] = take_in(Store(":memory:"), tmp_path / "chat.json", findings)
+    assert trip.log().messages[0].parts[-1].content["source"] == "https://a.example/b.png"
+    assert not findings.damaged
+
+
 def test_a_folder_is_not_searched_to_its_bottom(tmp_path: Path) -> None:
     """Beside a file in somebody's home, what lies many folders below is not looked at."""
     deep = tmp_path / "a" / "b" / "c" / "d"
