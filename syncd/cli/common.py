@@ -188,14 +188,32 @@ def run_program(app: typer.Typer, name: str) -> NoReturn:
     is_debug = "--debug" in sys.argv or os.environ.get("CONV_DEBUG") == "1"
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app(args=arguments, prog_name=name, default_map=_config(), standalone_mode=True)
+        # Not as a program of its own: typer tells wrong usage in four lines.
+        code = app(args=arguments, prog_name=name, default_map=_config(), standalone_mode=False)
     except SystemExit:
         raise
     except BaseException as error:  # the outermost border: whatever comes becomes one line
-        if is_debug:
+        if is_debug and not _is_wrong_usage(error):
             raise
         sys.exit(_fail(error))
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_wrong_usage(error: BaseException) -> bool:
+    # By what it has: typer brings a copy of click's errors along, in a module of its own.
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
+
+
+def _refuse(error: Any) -> int:
+    """Say what is wrong in a command's words; returns the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+    else:
+        context = getattr(error, "ctx", None)
+        hint = f": try '{context.command_path} --help'" if context is not None else ""
+        text = f"error: {' '.join(error.format_message().split()).rstrip('.')}{hint}"
+        errors.print(text, style="red", markup=False, soft_wrap=True)
+    return int(error.exit_code)
 
 
 def _fail(error: BaseException) -> int:
@@ -205,6 +223,11 @@ def _fail(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         errors.print("stopped", style="dim")
         return 130
+    if isinstance(error, typer.Abort):
+        errors.print("not done", style="dim")
+        return 1
+    if _is_wrong_usage(error):
+        return _refuse(error)
     if isinstance(error, CrdtConvError | SyncdError | AdapterError | OSError):
         errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
     else:

@@ -145,7 +145,8 @@ async def _sync_all(
                         await _refused(remote, conversation.id, refused, outcome)
                     # Others need the room: a socket carries so many.
                     client.unfollow(conversation)
-                progress(len(outcome.synced), len(conversations))
+                done = len(outcome.synced) + len(outcome.deleted) + len(outcome.refused)
+                progress(done, len(conversations))
 
             async with anyio.create_task_group() as tasks:
                 for conversation in conversations:

@@ -99,8 +99,10 @@ def test_a_wrong_token(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage(tmp_path: Path, arguments: list[str]) -> None:
-    """Wrong words end with 2 and say which."""
-    assert "Try 'conv" in conv(tmp_path / "chats.db", *arguments, code=2)
+    """Wrong words end with 2 and say which, in one line, and where to read on."""
+    (line,) = conv(tmp_path / "chats.db", *arguments, code=2).splitlines()
+    assert line.startswith("error: ")
+    assert "try 'conv" in line
 
 
 def test_refusals_of_writing(tmp_path: Path) -> None:
