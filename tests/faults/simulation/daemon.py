@@ -19,7 +19,9 @@ from crdt_conv.ids import ConversationId
 from crdt_conv.store import SqliteEngine
 from crdt_conv.store.compaction import compact_log
 from syncd.app import create_app
+from syncd.auth import Right
 from syncd.hub import Hub
+from tests.faults.simulation.clients import TOKEN
 from tests.faults.simulation.disk import Disk, Image, Loss
 from tests.faults.simulation.loop import SeededWorker
 from tests.faults.simulation.network import Socket
@@ -57,6 +59,7 @@ class Process:
     ) -> None:
         """Begin a run; ``beside`` is what the process does besides serving."""
         self.disk = disk
+        self.gate = FakeGate()
         self.is_alive = True
         self.is_ready = False
         self.error: StoreError | None = None
@@ -81,7 +84,7 @@ class Process:
             store.engine.connection.run(f"pragma wal_autocheckpoint = {self._random.choice([5, 50, 1000])}")
             # Often, so that what is swept away while something is under way shows.
             sweep_s = self._random.choice([0.02, 5.0])
-            hub = Hub(store, FakeGate(), sweep_s=sweep_s, make_worker=lambda: SeededWorker(self._random))
+            hub = Hub(store, self.gate, sweep_s=sweep_s, make_worker=lambda: SeededWorker(self._random))
             self._app = create_app(hub)
             async with hub.running(), self._beside(hub):
                 self.is_ready = True
@@ -96,6 +99,11 @@ class Process:
         return self.is_ready
 
     # What comes from outside
+
+    def allow(self, rights: frozenset[Right]) -> None:
+        """Have everybody do no more than this from now on."""
+        self.gate.rights[TOKEN] = rights
+        self.gate.changed()
 
     def connect(self, socket: Socket) -> None:
         """Serve a socket."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from crdt_conv import CrdtConvError
+from syncd.auth import Right
 from tests.faults.simulation.network import HONEST, SLOW, WILD
 from tests.faults.simulation.world import CONVERSATIONS, STEPS, World
 
@@ -117,6 +118,11 @@ async def set_clock(world: World) -> None:
     world.clock.ahead_s += world.random.choice([-86400.0, -30.0, -1.0, 1.0, 30.0, 1e7])
 
 
+async def restrict(world: World) -> None:
+    """Nobody may write any more, on live sockets too; or everybody may again."""
+    world.allow(world.random.choice([frozenset({Right.READ}), *[frozenset(Right)] * 3]))
+
+
 async def compact(world: World) -> None:
     """A snapshot is made, while writes go on, and put in place."""
     process, conversation = world.process, world.random.choice(CONVERSATIONS)
@@ -143,6 +149,12 @@ async def tidy(world: World) -> None:
         world.note(f"not tidied: {type(error).__name__}")
     if process.is_alive:
         world.oracle.check(world.oracle.durable())
+
+
+async def look(world: World) -> None:
+    """Somebody checks the store beside the daemon."""
+    if world.process is not None and world.process.is_ready:
+        world.check_store()
 
 
 async def post(world: World) -> None:
@@ -178,8 +190,10 @@ HAPPENINGS: Final[dict[Happening, float]] = {
     fail_syncs: 1.5,
     relieve: 3,
     set_clock: 2,
+    restrict: 2,
     compact: 5,
     tidy: 1,
+    look: 6,
     post: 5,
     delete: 0.3,
 }

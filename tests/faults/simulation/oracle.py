@@ -6,6 +6,7 @@ What must hold, checked at every frame that leaves the daemon and after every fa
 - A frame with an update is answered, in its turn; one that is refused, with a reason.
 - What was acknowledged or shown is in the files after every fault, every compaction and in the end,
   unless its conversation was deleted; then that holds.
+- What comes in while nobody may write is not stored.
 - What was taken in before a stop in good order is in the files after it.
 """
 
@@ -34,6 +35,9 @@ from tests.faults.simulation.atoms import Atoms, atoms
 from tests.faults.simulation.network import Socket
 from tests.faults.simulation.remains import Remains
 from tests.faults.simulation.replicas import Replica
+
+GRACE_S = 1.0
+"""So long after a right was taken away something may still be let by: it is asked for again, not watched."""
 
 
 class BrokenPromise(AssertionError):
@@ -69,13 +73,20 @@ class _Room:
 class Oracle:
     """Sees every frame at the daemon's door."""
 
-    def __init__(self, read_durable: Callable[[], tuple[int, Callable[[], Remains]]]) -> None:
+    def __init__(
+        self, read_durable: Callable[[], tuple[int, Callable[[], Remains]]], clock: Callable[[], float]
+    ) -> None:
         """
         Know nothing yet.
 
         Args:
             read_durable: Returns a number that rises with what is durable, and the way to read it.
+            clock: Seconds.
         """
+        self._clock = clock
+        self._restricted_s: float | None = None
+        self._came_in: defaultdict[str, Atoms] = defaultdict(Atoms)
+        self._forbidden: defaultdict[str, Atoms] = defaultdict(Atoms)
         self.acknowledgements = self.shown = self.refusals = 0
         self._read_durable = read_durable
         self._durable = (-1, Remains())
@@ -110,7 +121,12 @@ class Oracle:
             room.is_known |= isinstance(body, Token) or socket.path != "/collab"
             # Who has not even said who it is is not heard.
             if isinstance(body, SyncStep2 | Update) and room.is_known:
-                room.unanswered.append(_Asked(atoms(body.update)))
+                held = atoms(body.update)
+                room.unanswered.append(_Asked(held))
+                if self._restricted_s is not None and self._clock() > self._restricted_s + GRACE_S:
+                    self._forbidden[conversation] |= held - self._came_in[conversation]
+                else:
+                    self._came_in[conversation] |= held
 
     def came_out(self, socket: Socket, frame: bytes) -> None:
         """Hold what the daemon says against its disk."""
@@ -216,6 +232,19 @@ class Oracle:
             is_deleted, f"{replica.conversation}: a client was told '{reason}', and it is not deleted"
         )
 
+    # Who may write
+
+    def allow(self, *, may_write: bool) -> None:
+        """Hear that everybody may write from now on, or nobody."""
+        self._forbidden.clear()
+        self._restricted_s = None if may_write else self._clock()
+
+    def _check_forbidden(self, there: Remains) -> None:
+        for conversation, held in self._forbidden.items():
+            stored = there.atoms(conversation)
+            taken = Atoms(held.inserted & stored.inserted, held.deleted & stored.deleted)
+            self._expect(not taken, f"{conversation}: {taken} is stored, and nobody may write")
+
     # After a fault
 
     def excuse(self) -> None:
@@ -244,7 +273,8 @@ class Oracle:
                 self._expect(not missing, f"{conversation}: {missing} was taken in, and lost by a stop")
 
     def check(self, there: Remains) -> None:
-        """Hold what is left against all that must be there."""
+        """Hold what is left against all that must be there, and what must not."""
+        self._check_forbidden(there)
         for conversation in self.deleted:
             self._expect(conversation in there.deleted, f"{conversation}: its deletion is lost")
         for conversation in there.deleted:

@@ -28,6 +28,24 @@ def view_of(document: pycrdt.Doc[Any]) -> View:
     return View(tuple(map(str, values)), frozenset(messages.keys()))
 
 
+def _message() -> pycrdt.Map[Any]:
+    """Return a message as contract 1 has it: what a daemon shows it keeps in an index."""
+    text = pycrdt.Map({"id": "0", "type": "text", "text": pycrdt.Text("said")})
+    return pycrdt.Map(
+        {
+            "role": "user",
+            "status": "complete",
+            "parents": [],
+            "parts": pycrdt.Array([text]),
+            "branch": "main",
+            "created": 0.0,
+            "author": {"kind": "human", "device": "d", "name": ""},
+            "nonce": bytes(16),
+            "hidden": pycrdt.Array(),
+        }
+    )
+
+
 class Replica:
     """One client's copy of one conversation."""
 
@@ -55,10 +73,12 @@ class Replica:
         return view_of(self._document)
 
     def change(self) -> bytes:
-        """Insert a value somewhere, or delete one; returns the update."""
+        """Insert a value somewhere, or delete one, or write a message; returns the update."""
         self._made.clear()
-        size = len(self._values)
-        if size and self._random.random() < 0.25:
+        size, drawn = len(self._values), self._random.random()
+        if drawn > 0.85:
+            self._document.get("messages", type=pycrdt.Map)[f"{self.name}.{len(self.log)}"] = _message()
+        elif size and drawn < 0.25:
             del self._values[self._random.randrange(size)]
         else:
             self._values.insert(self._random.randint(0, size), f"{self.name}.{len(self.log)}")

@@ -21,7 +21,8 @@ from unittest.mock import patch
 import pycrdt
 
 from crdt_conv import document
-from syncd import wire
+from syncd import rooms, wire
+from syncd.auth import Right
 from tests.faults.simulation.clients import Client, CollabClient, SoloClient
 from tests.faults.simulation.daemon import FILE, Process
 from tests.faults.simulation.disk import Disk, Disks, Image, Loss, simulated_disks
@@ -48,13 +49,14 @@ class World:
         self.clock = clock
         self.story: list[str] = []
         self.process: Process | None = None
-        self.oracle = Oracle(self._durable)
+        self._loop = asyncio.get_running_loop()
+        self.oracle = Oracle(self._durable, self._loop.time)
         self._disks = disks
         self._folder = folder
         self._image: Image = {}
         self._numbers = count(1)
-        self._loop = asyncio.get_running_loop()
         self._generations = 0
+        self._rights = frozenset(Right)
         self.clients = [self._client(number) for number in range(self.CLIENTS)]
 
     def _client(self, number: int) -> Client:
@@ -99,12 +101,25 @@ class World:
             self._disks.add(disk)
             self.oracle.restart()
             self.process = self._process(disk, random)
+            self.process.allow(self._rights)
             if self.random.random() < 0.2:
                 self.crash_after(self.random.randrange(1, 40))
             self.note(f"the daemon starts, run {self._generations}")
             if not await self.process.started():
                 _expect_expected(self.process)
                 await self.recover()
+            else:
+                self.check_store()
+
+    def allow(self, rights: frozenset[Right]) -> None:
+        """Have everybody do no more than this, now and after a restart."""
+        self._rights = rights
+        if self.process is not None:
+            self.oracle.check(self.oracle.durable())
+        self.oracle.excuse()
+        self.oracle.allow(may_write=Right.WRITE in rights)
+        if self.process is not None:
+            self.process.allow(rights)
 
     def _process(self, disk: Disk, random: Random) -> Process:
         return Process(disk, random)
@@ -133,7 +148,7 @@ class World:
         process = self.process
         if process is None:
             return
-        is_healthy = not process.disk.fails_sync and process.disk.room is None
+        is_healthy = not process.disk.fails_sync and process.disk.room is None and Right.WRITE in self._rights
         taken = self.oracle.taken_in() if is_healthy else []
         await process.stop()
         was_alive = process.disk.remains is None
@@ -152,6 +167,7 @@ class World:
     async def heal(self) -> None:
         """Let nothing go wrong any more, and wait until all agree."""
         self.note("from here on nothing goes wrong")
+        self.allow(frozenset(Right))
         if self.process is not None:
             self.process.disk.room, self.process.disk.fails_sync = None, False
         await self.recover()
@@ -214,7 +230,11 @@ class World:
         owed = self.oracle.owed()
         if owed:
             raise BrokenPromise(owed)
-        damage = self.process.store.check()
+        self.check_store()
+
+    def check_store(self) -> None:
+        """Hold what is derived against the log: the list, and what is stored of an index."""
+        damage = self.process.store.check() if self.process is not None and self.process.is_alive else []
         if damage:
             raise BrokenPromise(f"the store is damaged: {damage}")
 
@@ -264,5 +284,9 @@ def world_of(kind: type[W], seed: int, loop: VirtualLoop) -> Iterator[W]:
         patch.object(document, "Doc", lambda: pycrdt.Doc(client_id=drawn.getrandbits(53))),
         # So that a slow reader lags behind a few small frames, too.
         patch.object(wire, "HIGH_WATER_BYTES", 200),
+        # And is asked for what it has behind the answer, as behind a long document's.
+        patch.object(
+            rooms, "SMALL_BYTES", Random(f"seed {seed}, sizes").choice([0, 1000, rooms.SMALL_BYTES])
+        ),
     ):
         yield kind(seed, disks, Path(folder).resolve(), clock)
