@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zipfile
 from pathlib import Path
 
 from tests.e2e.programs import conv, conv_json, daemon
 
+PNG = b"\x89PNG\r\n\x1a\nthe sea"
+PICTURE = {"content_type": "image_asset_pointer", "asset_pointer": "file-service://file-A1"}
 CHAT = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "To the sea."}]
 
 
@@ -45,6 +49,20 @@ def test_importing_through_a_daemon(tmp_path: Path) -> None:
         ]
         [again] = conv_json(server.db, "import", str(tmp_path / "chat.json"))["conversations"]
         assert again["messages"] == 0
+
+
+def test_pictures_of_a_zip_reach_the_daemon(tmp_path: Path) -> None:
+    """What lies in a zip beside its conversations is in the daemon's store, and goes out with them."""
+    content = {"content_type": "multimodal_text", "parts": [PICTURE, "See"]}
+    message = {"id": "q", "author": {"role": "user"}, "content": content}
+    value = {"id": "c1", "title": "Trip", "mapping": {"q": {"parent": None, "message": message}}}
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        archive.writestr("conversations.json", json.dumps([value]))
+        archive.writestr("file-A1-sea.png", PNG)
+    with daemon(tmp_path / "chats.db", "--no-executor") as server:
+        [trip] = conv_json(server.db, "import", str(tmp_path / "export.zip"))["conversations"]
+    exported = json.loads(conv(tmp_path / "chats.db", "export", trip["id"]))
+    assert [base64.b64decode(data) for data in exported["blobs"].values()] == [PNG]
 
 
 def test_one_bad_file_keeps_no_other_out(tmp_path: Path) -> None:

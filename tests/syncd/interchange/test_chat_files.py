@@ -52,10 +52,11 @@ def test_a_question_and_its_answer(tmp_path: Path, value: Any) -> None:
 
 
 def test_a_line_of_a_batch_s_answers(tmp_path: Path) -> None:
-    """It holds answers alone; several choices are alternatives without a question."""
+    """It holds answers alone; several choices are branches, for there is no question."""
     body = {"id": "c", "model": "m", "choices": [{"message": ANSWER}, {"message": OTHER}]}
     found = one(tmp_path, {"id": "b", "custom_id": "r", "response": {"status_code": 200, "body": body}})
-    assert sorted(message.text for message in found.messages()) == ["Nowhere.", "To the sea."]
+    assert [said(found, branch) for branch in found.branches] == [["To the sea."], ["Nowhere."]]
+    assert not found.log().is_diverged
 
 
 PREFERENCES = {

@@ -96,6 +96,32 @@ def test_a_reader_who_went_back_and_on_elsewhere(tmp_path: Path) -> None:
     assert not trip.log().is_diverged
 
 
+def test_an_answer_asked_for_again(tmp_path: Path) -> None:
+    """Another answer since the last import is an alternative of the first, and the one that is read."""
+    asked, first = formats.node("q", "root", "user", "Where?"), formats.node("a1", "q", "assistant", "Sea.")
+    store, path = Store(":memory:"), tmp_path / "conversations.json"
+    take_in(store, written(path, [formats.chatgpt(asked, first, current="a1")]))
+    again = formats.node("a2", "q", "assistant", "Hills.")
+    [trip] = take_in(store, written(path, [formats.chatgpt(asked, first, again, current="a2")]))
+    assert (said(trip), trip.branches) == (["Where?", "Hills."], ["main"])
+    assert len(trip.alternatives(trip.log().messages[1].id)) == 2
+
+
+def test_two_ways_that_were_new(tmp_path: Path) -> None:
+    """Where the reader went on elsewhere, and forked another question too, each is a branch."""
+    asked = formats.node("q", "root", "user", "Where?"), formats.node("a1", "q", "assistant", "Sea.")
+    first = formats.node("q2", "a1", "user", "When?")
+    elsewhere = formats.node("a2", "q", "assistant", "Hills."), formats.node("q3", "a2", "user", "How?")
+    store, path = Store(":memory:"), tmp_path / "conversations.json"
+    take_in(store, written(path, [formats.chatgpt(*asked, first, current="q2")]))
+    edited = formats.node("q4", "a1", "user", "Why?")
+    value = formats.chatgpt(*asked, first, edited, *elsewhere, current="q3")
+    [trip] = take_in(store, written(path, [value]))
+    ways = {said(trip, branch)[-1] for branch in trip.branches}
+    assert (ways, len(trip.branches)) == ({"When?", "How?", "Why?"}, 3)
+    assert not any(trip.log(branch).is_diverged for branch in trip.branches)
+
+
 # Trees, one a line; and one made by hand that tells a thought twice, so that its half says something else.
 ODD = ("openassistant/en_100_tree.jsonl", "codex/codex-transcripts/sample_rollout.jsonl")
 SESSIONS = [name for name in KNOWN if name.endswith(".jsonl") and name not in ODD]
