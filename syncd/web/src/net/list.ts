@@ -52,7 +52,10 @@ export const remove = async (id: string): Promise<boolean> => {
   let isTold = true
   if (!entries.peek().get(id)?.isLocal) {
     isTold = await tellDeleted(id)
-    if (!isTold) deletions.value = [...new Set([...deletions.peek(), id])]
+    if (!isTold) {
+      deletions.value = [...new Set([...deletions.peek(), id])]
+      askAgain()
+    }
   }
   drop(id)
   await forget(id)
@@ -72,6 +75,14 @@ const tellDeleted = async (id: string): Promise<boolean> => {
   return true
 }
 
+const ASK_AGAIN_MS = 10_000
+let asking: ReturnType<typeof setTimeout> | undefined
+/** A daemon that is back tells by its socket; one that could not delete just then does not. */
+const askAgain = (): void => {
+  clearTimeout(asking)
+  asking = setTimeout(() => { void sendDeletions() }, ASK_AGAIN_MS)
+}
+
 /** Send the deletions that wait; what the daemon refuses is listed again. */
 const sendDeletions = async (): Promise<void> => {
   for (const id of deletions.peek()) {
@@ -79,7 +90,7 @@ const sendDeletions = async (): Promise<void> => {
       refusedDeletion.value = error instanceof Error ? error.message : String(error)
       return true
     })
-    if (!isOver) return
+    if (!isOver) return askAgain()
     deletions.value = deletions.peek().filter((other) => other !== id)
   }
 }
