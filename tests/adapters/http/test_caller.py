@@ -22,14 +22,17 @@ HEAD = "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nConnection: close\r\n\r\n"
 
 
 @asynccontextmanager
-async def serving(answer: bytes, *, hang: bool = False) -> AsyncIterator[tuple[str, list[bytes]]]:
+async def serving(
+    answer: bytes, *, hang: bool = False, pieces_of: int = 1 << 20
+) -> AsyncIterator[tuple[str, list[bytes]]]:
     """Answer every call with these bytes; yields the address and the requests."""
     seen: list[bytes] = []
 
     async def serve(stream: SocketStream) -> None:
         async with stream:
             seen.append(await stream.receive())
-            await stream.send(answer)
+            for start in range(0, len(answer), pieces_of):
+                await stream.send(answer[start : start + pieces_of])
             if hang:
                 await anyio.sleep_forever()
 
@@ -65,6 +68,14 @@ async def test_events_come_as_json(kind: str, framing: str, body: str) -> None:
     ended = [DONE] if "[DONE]" in body else []
     async with serving((HEAD.format(kind) + body).encode()) as (url, _):
         assert await events(url, framing) == [{"a": 1}, {"a": 2}, *ended]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+async def test_events_may_come_in_pieces_of_any_size(size: int) -> None:
+    """A character, a line and an event may be cut wherever the network likes."""
+    body = HEAD.format("text/event-stream") + ': ping\r\n\r\ndata: {"a":"ü🦒"}\r\n\r\ndata: {"a":2}\n\n'
+    async with serving(body.encode(), pieces_of=size) as (url, _):
+        assert await events(url) == [{"a": "ü🦒"}, {"a": 2}]
 
 
 async def test_one_object_is_one_event() -> None:
