@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol, runtime_checkable
 
 from adapters.exchange.operations import Operation
@@ -38,8 +39,8 @@ class Hidden:
 
     @classmethod
     def of(cls, conversation: Conversation, *, now_ms: int, refused: frozenset[str] = frozenset()) -> Hidden:
-        """Return a conversation's."""
-        return cls(conversation.hidden, conversation.blob, now_ms, refused)
+        """Return a conversation's as they are now; each message is read once."""
+        return cls(cache(conversation.hidden), conversation.blob, now_ms, refused)
 
     def is_refused(self, field: HiddenField, message: Message) -> bool:
         """Whether a provider has refused this field before."""

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from adapters.exchange import Hidden, Report, Request, Tool
 from adapters.gemini.ingest import GenerateIngest
-from adapters.gemini.materialize import materialize, model_of
+from adapters.gemini.materialize import GenerateWriter, materialize, model_of
 from adapters.http import Timeouts
+from adapters.normalize import Progress
 from adapters.remote import Remote, key_of
 from adapters.spaces import space_of
 from crdt_conv import Message, Target
@@ -50,6 +51,7 @@ class Gemini(Remote):
         Raises:
             RequestRefused: The address is no URL.
         """
+        self._progress: Progress[GenerateWriter] = Progress()
         space = space_of(base_url)
         key = key_of(api_key, *(("GEMINI_API_KEY", "GOOGLE_API_KEY") if space == "gemini-api" else ()))
         name = "Authorization" if space == "vertex" else "x-goog-api-key"
@@ -62,7 +64,7 @@ class Gemini(Remote):
         self, log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden
     ) -> tuple[Request, Report]:
         """Turn a log into a request; see ``materialize.materialize``."""
-        return materialize(log, target, tools, hidden, place=self.place(target))
+        return materialize(log, target, tools, hidden, place=self.place(target), progress=self._progress)
 
     def ingest(self, request: Request) -> GenerateIngest:
         """Begin to read the answer to a request."""

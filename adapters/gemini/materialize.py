@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from copy import copy
+from functools import partial
+from typing import Any, Final, Self
 
 from adapters.exchange import Hidden, Note, Report, Request, SentField, Tool
 from adapters.gemini.kinds import DUMMY, PART, SIGNATURE
 from adapters.gemini.media import Media
-from adapters.normalize import Block, Result, Turn, normalize, with_offered
+from adapters.normalize import Block, Progress, Result, Turn, is_waiting, with_offered
 from adapters.prefix import salt_of
 from adapters.remote import is_json, params_of
 from adapters.spaces import Place, may_go, sent_field
@@ -33,7 +35,13 @@ _MODEL: Final = re.compile(r"/models/(.+):streamGenerateContent")
 
 
 def materialize(
-    log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden, *, place: Place
+    log: Sequence[Message],
+    target: Target,
+    tools: Sequence[Tool],
+    hidden: Hidden,
+    *,
+    place: Place,
+    progress: Progress[GenerateWriter] | None = None,
 ) -> tuple[Request, Report]:
     """
     Return the request that asks for the next answer, and what became of the log.
@@ -41,16 +49,17 @@ def materialize(
     Raises:
         NothingToAnswer: The log does not end with something to answer.
     """
-    turns = normalize(log)
+    writer, turns = (progress or Progress()).follow(
+        log, (place, hidden.refused), hidden, lambda _: GenerateWriter(place, hidden)
+    )
     turns.check_answerable()
     offered, notes = with_offered(turns.tools, tuple(tools))
     definitions, foreign = _tools(offered)
     params, refused = params_of(target, kept_back=KEPT_BACK)
     lead = JOINT.join(turn.text for turn in turns.lead if turn.text)
-    writer = _Writer(place, hidden)
     body: dict[str, Any] = {
         **({"systemInstruction": {"parts": [{"text": lead}]}} if lead else {}),
-        "contents": writer.contents(turns.talk),
+        "contents": writer.contents,
         **({"tools": definitions} if definitions else {}),
         **_config(params),
     }
@@ -62,7 +71,7 @@ def materialize(
         tuple(writer.sent),
     )
     path = f"/models/{place.model}:streamGenerateContent?alt=sse"
-    return Request(path, body, salt=salt_of(log)), report
+    return Request(path, body, salt=partial(salt_of, log)), report
 
 
 def model_of(request: Request) -> str | None:
@@ -80,29 +89,47 @@ def _config(params: dict[str, Any]) -> dict[str, Any]:
     return {**params, **({"generationConfig": config} if config else {})}
 
 
-class _Writer:
+class GenerateWriter:
     """Writes the contents of one request."""
 
     def __init__(self, place: Place, hidden: Hidden) -> None:
+        self.contents: list[dict[str, Any]] = []
         self.left_out: list[Note] = []
         self.repairs: list[Note] = []
         self.sent: list[SentField] = []
+        self.is_whole = True
         self._place = place
+        self._wants_signatures = not _UNSIGNED.match(place.model)
+        self.use(hidden)
+
+    def use(self, hidden: Hidden) -> None:
+        """Ask these for hidden fields and blobs from here on."""
         self._hidden = hidden
         self._media = Media(hidden, self.left_out)
-        self._wants_signatures = not _UNSIGNED.match(place.model)
 
-    def contents(self, talk: Sequence[Turn]) -> list[dict[str, Any]]:
-        """Return all contents."""
-        written: list[dict[str, Any]] = []
-        for turn in talk:
-            role = "model" if turn.role == "assistant" else "user"
-            parts = self._parts(turn)
-            if parts and written and written[-1]["role"] == role == "model":
-                written[-1]["parts"] += parts
-            elif parts:
-                written.append({"role": role, "parts": parts})
-        return written
+    def fork(self) -> Self:
+        """Return a writer that goes on from here."""
+        forked = copy(self)
+        forked.detach()
+        return forked
+
+    def detach(self) -> None:
+        """Go on with lists of its own."""
+        self.contents, self.sent = [*self.contents], [*self.sent]
+        self.left_out, self.repairs = [*self.left_out], [*self.repairs]
+        self.use(self._hidden)
+
+    def add(self, turn: Turn, before: str, after: str) -> None:
+        """Write a turn; answers in a row are one content."""
+        del before, after
+        role = "model" if turn.role == "assistant" else "user"
+        parts = self._parts(turn)
+        self.is_whole = self.is_whole and not is_waiting(turn, self._hidden)
+        if parts and self.contents and self.contents[-1]["role"] == role == "model":
+            # Another list: a fork may hold the one that was.
+            self.contents[-1] = {"role": role, "parts": [*self.contents[-1]["parts"], *parts]}
+        elif parts:
+            self.contents.append({"role": role, "parts": parts})
 
     def _parts(self, turn: Turn) -> list[dict[str, Any]]:
         match turn.role:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from adapters.exchange import Hidden, Report, Request, Tool
 from adapters.http import Timeouts
+from adapters.normalize import Progress
 from adapters.openai_responses.background import (
     BACKGROUND,
     cancelling,
@@ -16,7 +17,7 @@ from adapters.openai_responses.background import (
     reopening,
 )
 from adapters.openai_responses.ingest import ResponsesIngest
-from adapters.openai_responses.materialize import materialize
+from adapters.openai_responses.materialize import ResponsesWriter, materialize
 from adapters.remote import Remote, key_of
 from adapters.spaces import space_of
 from crdt_conv import Message, Target
@@ -68,6 +69,7 @@ class OpenAIResponses(Remote):
         Raises:
             RequestRefused: The address is no URL.
         """
+        self._progress: Progress[ResponsesWriter] = Progress()
         provider = space_of(base_url).partition(":")[0]
         key = key_of(api_key, *_KEYS.get(provider, ()))
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -88,7 +90,7 @@ class OpenAIResponses(Remote):
         self, log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden
     ) -> tuple[Request, Report]:
         """Turn a log into a request; see ``materialize.materialize``."""
-        return materialize(log, target, tools, hidden, place=self.place(target))
+        return materialize(log, target, tools, hidden, place=self.place(target), progress=self._progress)
 
     async def stream(self, request: Request) -> AsyncGenerator[Mapping[str, Any], None]:
         """

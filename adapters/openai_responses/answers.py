@@ -22,12 +22,19 @@ from crdt_conv import HiddenField
 class Answers:
     """Writes answers; tells what went along and what was left out."""
 
-    def __init__(self, place: Place, hidden: Hidden, left_out: list[Note], sent: list[SentField]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        hidden: Hidden,
+        left_out: list[Note],
+        sent: list[SentField],
+        custom: set[str],
+    ) -> None:
         self._place = place
         self._hidden = hidden
         self._left_out = left_out
         self._sent = sent
-        self.custom: set[str] = set()
+        self.custom = custom
         """Ids of calls that are sent as ones of plain text, and whose results must be so too."""
 
     def items_of(self, turn: Turn) -> list[dict[str, Any]]:

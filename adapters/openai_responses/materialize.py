@@ -9,10 +9,12 @@ answer, and the log before it is the one that it answered, the request names it 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from copy import copy
+from functools import partial
+from typing import Any, Final, Self
 
 from adapters.exchange import Hidden, Note, Report, Request, SentField, Tool
-from adapters.normalize import Result, Turn, normalize, with_offered
+from adapters.normalize import Progress, Result, Turn, is_waiting, with_offered
 from adapters.openai_responses.answers import Answers
 from adapters.openai_responses.content import Contents
 from adapters.openai_responses.kinds import CUSTOM, RESPONSE
@@ -31,7 +33,13 @@ KEPT_BACK: Final = frozenset({"input", "instructions", "previous_response_id", "
 
 
 def materialize(
-    log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden, *, place: Place
+    log: Sequence[Message],
+    target: Target,
+    tools: Sequence[Tool],
+    hidden: Hidden,
+    *,
+    place: Place,
+    progress: Progress[ResponsesWriter] | None = None,
 ) -> tuple[Request, Report]:
     """
     Return the request that asks for the next answer, and what became of the log.
@@ -39,20 +47,24 @@ def materialize(
     Raises:
         NothingToAnswer: The log does not end with something to answer.
     """
-    turns = normalize(log)
-    turns.check_answerable()
-    offered, notes = with_offered(turns.tools, tuple(tools))
-    definitions, foreign = _tools(offered, place)
     params, refused = params_of(target, kept_back=KEPT_BACK)
     if "max_tokens" in params:
         params.setdefault("max_output_tokens", params.pop("max_tokens"))
-    writer = _Writer(place, hidden, is_stateful=_is_stateful(target, params, place))
-    items = writer.items(turns.talk)
+    is_stateful = _is_stateful(target, params, place)
+    writer, turns = (progress or Progress()).follow(
+        log,
+        (place, hidden.refused, is_stateful),
+        hidden,
+        lambda _: ResponsesWriter(place, hidden, is_stateful=is_stateful),
+    )
+    turns.check_answerable()
+    offered, notes = with_offered(turns.tools, tuple(tools))
+    definitions, foreign = _tools(offered, place)
     lead = JOINT.join(turn.text for turn in turns.lead if turn.text)
     body: dict[str, Any] = {
         "model": place.model,
         **({"instructions": lead} if lead else {}),
-        "input": items,
+        "input": writer.items,
         **writer.handle,
         **({"tools": definitions} if definitions else {}),
         "stream": True,
@@ -68,7 +80,7 @@ def materialize(
         tuple(writer.sent),
         {"previous_response": handle} if (handle := writer.handle.get("previous_response_id")) else {},
     )
-    return Request(PATH, body, prefix=writer.prefix, salt=salt_of(log)), report
+    return Request(PATH, body, prefix=writer.prefix, salt=partial(salt_of, log)), report
 
 
 def is_holding(place: Place) -> bool:
@@ -92,41 +104,59 @@ def _include(params: dict[str, Any], place: Place) -> dict[str, Any]:
     return {"include": include} if include else {}
 
 
-class _Writer:
+class ResponsesWriter:
     """Writes the input of one request, and keeps the digest of what is written."""
 
     def __init__(self, place: Place, hidden: Hidden, *, is_stateful: bool) -> None:
+        self.items: list[dict[str, Any]] = []
         self.left_out: list[Note] = []
         self.sent: list[SentField] = []
         self.handle: dict[str, str] = {}
+        self.is_whole = True
         self._place = place
-        self._hidden = hidden
         self._is_stateful = is_stateful
         # Instructions and tools are sent each time: what a handle stands for holds neither.
         self._chain = Chain({})
-        self._contents = Contents(place, hidden, self.left_out)
-        self._answers = Answers(place, hidden, self.left_out, self.sent)
+        self._custom: set[str] = set()
+        self.use(hidden)
+
+    def use(self, hidden: Hidden) -> None:
+        """Ask these for hidden fields and blobs from here on."""
+        self._hidden = hidden
+        self._contents = Contents(self._place, hidden, self.left_out)
+        self._answers = Answers(self._place, hidden, self.left_out, self.sent, self._custom)
+
+    def fork(self) -> Self:
+        """Return a writer that goes on from here."""
+        forked = copy(self)
+        forked.detach()
+        return forked
+
+    def detach(self) -> None:
+        """Go on with lists of its own."""
+        self.items, self.left_out, self.sent = [*self.items], [*self.left_out], [*self.sent]
+        self._chain, self._custom = copy(self._chain), set(self._custom)
+        self.use(self._hidden)
 
     @property
     def prefix(self) -> str:
         """The digest of all that is written, also of what the provider holds."""
         return self._chain.value
 
-    def items(self, talk: Sequence[Turn]) -> list[dict[str, Any]]:
-        """Return the items that are to be sent."""
-        written: list[dict[str, Any]] = []
-        for turn in talk:
-            handle = self._handle(turn) if self._is_stateful and turn.role == "assistant" else None
-            items = self._items(turn)
-            self._chain.add(items, _sources(turn))
-            if handle is None or turn.message is None:
-                written += items
-                continue
-            # All of it is there, and this answer with it.
-            self.handle = {"previous_response_id": str(handle.data)}
-            self.sent[:] = [sent_field(turn.message.id, handle)]
-            written.clear()
-        return written
+    def add(self, turn: Turn, before: str, after: str) -> None:
+        """Write a turn; what stands beside it makes no difference."""
+        del before, after
+        handle = self._handle(turn) if self._is_stateful and turn.role == "assistant" else None
+        items = self._items(turn)
+        self.is_whole = self.is_whole and not is_waiting(turn, self._hidden)
+        self._chain.add(items, _sources(turn))
+        if handle is None or turn.message is None:
+            self.items += items
+            return
+        # All of it is there, and this answer with it.
+        self.handle = {"previous_response_id": str(handle.data)}
+        self.sent[:] = [sent_field(turn.message.id, handle)]
+        self.items.clear()
 
     def _items(self, turn: Turn) -> list[dict[str, Any]]:
         match turn.role:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from adapters import NothingToAnswer, Ollama
+from adapters import Anthropic, Gemini, NothingToAnswer, Ollama, OpenAIChat, OpenAIResponses
 from adapters.exchange import Adapter, Hidden
 from adapters.exchange.tools import tools_part
-from crdt_conv import MAIN, Conversation, InvalidMessage, Part, Store, Target, new_part
+from crdt_conv import MAIN, Conversation, InvalidMessage, Message, Part, Store, Target, new_part
 from tests.adapters.test_strict import HEADERS, JUDGED, TOOLS, chat
 from tests.providers.chat import ChatServer
 from tests.providers.ollama import OllamaServer
@@ -155,6 +155,40 @@ def test_every_log_of_a_graph_is_taken(operations: list[tuple[str, str, int, int
                     continue
                 refusal = judge.check(json.loads(request.content), HEADERS)
                 assert refusal is None, (adapter.name, params, refusal)
+
+
+REMEMBERING: Sequence[Callable[[], Adapter]] = (
+    lambda: Anthropic("claude-sonnet-5-5", api_key="k"),
+    lambda: Gemini("gemini-3-pro", api_key="k"),
+    lambda: OpenAIChat("gpt-5.6", api_key="k"),
+    lambda: OpenAIResponses("gpt-5.6", api_key="k"),
+)
+
+
+@given(operations=OPERATIONS)
+@settings(max_examples=40)
+def test_what_was_remembered_changes_nothing(operations: list[tuple[str, str, int, int]]) -> None:
+    """While a graph grows, forks and is redacted, an adapter that knows it writes what a new one does."""
+    with Store(":memory:") as store:
+        conversation = store.create()
+        builder = Builder(conversation)
+        remembering = [(make, make()) for make in REMEMBERING]
+        for operation in operations:
+            builder.do(*operation)
+            for branch in conversation.branches:
+                log = [*conversation.log(branch).messages]
+                for make, adapter in remembering:
+                    assert written(adapter, log, conversation) == written(make(), log, conversation)
+
+
+def written(adapter: Adapter, log: list[Message], conversation: Conversation) -> object:
+    """Return a request and its report; nothing where there is nothing to answer."""
+    hidden = Hidden.of(conversation, now_ms=0)
+    try:
+        request, report = adapter.materialize(log, Target(adapter.name), TOOLS, hidden)
+    except NothingToAnswer:
+        return None
+    return request.content, request.prefix, report
 
 
 @pytest.mark.parametrize("kind", ["say", "call", "result", "answer", "system", "fork", "merge", "redact"])
