@@ -10,6 +10,7 @@ import pytest
 from crdt_conv import HiddenField, Store
 from tests.crdt_conv import handmade as by_hand
 from tests.e2e.programs import conv, conv_json, daemon
+from tests.e2e.terminals import terminal
 
 SECRET = "the code is 8531"
 
@@ -142,3 +143,8 @@ def test_a_row_of_the_tree_is_a_line(tmp_path: Path) -> None:
     assert first.startswith(f"● {said['id'][-6:]} main ann: word word")
     assert first.endswith("…")
     assert second.endswith("(redacted)")
+    with terminal(db, "show", trip, "--tree") as at:
+        assert at.ended() == 0
+    narrow, _ = at.seen.splitlines()
+    assert narrow[:100] == first[:100]
+    assert narrow.endswith("…")
