@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 from weakref import finalize
 
-from pycrdt import Array, Doc, Map, Text, TransactionEvent, get_state
+from pycrdt import Array, Doc, Map, Text, TransactionEvent
 
 from crdt_conv import schema
 from crdt_conv.batches import batches, is_update
@@ -28,7 +28,7 @@ from crdt_conv.errors import MalformedUpdate, is_panic
 from crdt_conv.fields import Json, common, plain
 from crdt_conv.garbage import MUCH_BYTES
 from crdt_conv.ids import MessageId
-from crdt_conv.nesting import DEEPEST_TYPE, deepest, most_types, shape_of, without_harm
+from crdt_conv.nesting import DEEPEST_TYPE, deepest, most_types, shape_of, whole_clocks, without_harm
 from crdt_conv.structs import Ranges
 from crdt_conv.subscribers import unobserve, weakly
 from crdt_conv.updates import (
@@ -253,7 +253,7 @@ class Document:
             MalformedUpdate: Not all that is here can be encoded.
         """
         encoded = self.encode_integrated()
-        known = read_state_vector(get_state(encoded))
+        known = whole_clocks(encoded)
         here = read_state_vector(self.state_vector)
         if any(known.get(client, 0) != clock for client, clock in here.items()):
             raise MalformedUpdate("a document that is encoded with a gap which it does not have")

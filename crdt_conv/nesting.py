@@ -221,6 +221,26 @@ def _ends_of(spans: Iterable[tuple[bytes, int, int]], readers: Iterable[Structs]
     return ends
 
 
+def whole_clocks(update: bytes) -> dict[int, int]:
+    """
+    Return behind which clock of each client an update has a gap or ends: its state vector.
+
+    Without taking five times its length in memory, as pycrdt does.
+
+    Raises:
+        MalformedUpdate: It can't be read.
+    """
+    reader = Structs(update)
+    for _ in reader.nested_places():
+        pass
+    clocks: dict[int, int] = {}
+    for client, first, end in reader.spans:
+        known = value_of(client)
+        if first <= clocks.get(known, 0):
+            clocks[known] = max(clocks.get(known, 0), end)
+    return clocks
+
+
 def _is_in_sequence(spans: Iterable[tuple[bytes, int, int]]) -> bool:
     """Whether what each client wrote comes without a gap."""
     known: dict[bytes, int] = {}

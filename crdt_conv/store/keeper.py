@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from crdt_conv.engine import Engine, IndexStore, Listed, LogSize, Row
 from crdt_conv.errors import StoreError, StoreReadOnly
+from crdt_conv.garbage import MUCH_BYTES, give_back
 from crdt_conv.ids import ConversationId, now_ms
 from crdt_conv.store.blobs import collect_blobs
 from crdt_conv.store.compaction import Compaction, Compactor, compact_log, erase_key, is_due
@@ -240,7 +241,10 @@ class Keeper:
     def _compact(self, conversation: ConversationId) -> Compaction:
         """Compact one; may run in any thread, one at a time."""
         with self._compacting:
-            return self._compact_alone(conversation)
+            done = self._compact_alone(conversation)
+        if done.before.snapshot + done.before.updates > MUCH_BYTES:
+            give_back()
+        return done
 
     def _compact_alone(self, conversation: ConversationId) -> Compaction:
         done = self._healing(lambda: compact_log(self.engine, conversation))

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_conv.document import DEEPEST_UNSEEN, Document
-from crdt_conv.nesting import DEEPEST_TYPE, deepest, most_types, shape_of, without_harm
-from crdt_conv.updates import merge_updates
+from crdt_conv.nesting import DEEPEST_TYPE, deepest, most_types, shape_of, whole_clocks, without_harm
+from crdt_conv.updates import merge_updates, read_state_vector
 from tests.crdt_conv import handmade as by_hand
 from tests.replicas import copy_of, replica, restarted, texts
 
@@ -138,3 +138,15 @@ def test_a_log_with_a_gap_that_is_closed_later_is_not_applied_as_it_stands() -> 
     assert shape_of([first, second, second, first, third]) == (True, True, {7: 9})
     assert shape_of([first, third, second]) == (True, False, {7: 9})
     assert shape_of([merge_updates([first, third]), second]) == (True, False, {7: 9})
+
+
+@given(st.lists(st.sampled_from(range(8)), unique=True), st.integers(0, 300))
+def test_clocks_of_an_update_are_its_state_vector(taken: list[int], length: int) -> None:
+    """Up to the first gap of each client, as pycrdt reads them."""
+    texts = [
+        by_hand.entry(n % 2 + 5, "x" * length, 6 * (n // 2), text=(4, by_hand.words("\U0001f600x")))
+        for n in range(8)
+    ]
+    update = merge_updates([texts[n] for n in taken])
+    known = read_state_vector(pycrdt.get_state(update))
+    assert whole_clocks(update) == {client: clock for client, clock in known.items() if clock}
