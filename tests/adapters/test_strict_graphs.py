@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapters import Anthropic, Gemini, NothingToAnswer, Ollama, OpenAIChat, OpenAIResponses
-from adapters.exchange import Adapter, Hidden
+from adapters.exchange import Adapter, Hidden, Request
 from adapters.exchange.tools import tools_part
 from crdt_conv import MAIN, Conversation, InvalidMessage, Message, Part, Store, Target, new_part
 from tests.adapters.test_strict import HEADERS, JUDGED, TOOLS, chat
@@ -173,21 +173,26 @@ def test_what_was_remembered_changes_nothing(operations: list[tuple[str, str, in
         conversation = store.create()
         builder = Builder(conversation)
         remembering = [(make, make()) for make in REMEMBERING]
+        made: list[tuple[Request, bytes]] = []
         for operation in operations:
             builder.do(*operation)
             for branch in conversation.branches:
                 log = [*conversation.log(branch).messages]
                 for make, adapter in remembering:
-                    assert written(adapter, log, conversation) == written(make(), log, conversation)
+                    assert written(adapter, log, conversation, made) == written(make(), log, conversation, [])
+        assert [request.content for request, _ in made] == [content for _, content in made]
 
 
-def written(adapter: Adapter, log: list[Message], conversation: Conversation) -> object:
-    """Return a request and its report; nothing where there is nothing to answer."""
+def written(
+    adapter: Adapter, log: list[Message], conversation: Conversation, made: list[tuple[Request, bytes]]
+) -> object:
+    """Return a request and its report; nothing where there is nothing to answer. Adds it to ``made``."""
     hidden = Hidden.of(conversation, now_ms=0)
     try:
         request, report = adapter.materialize(log, Target(adapter.name), TOOLS, hidden)
     except NothingToAnswer:
         return None
+    made.append((request, request.content))
     return request.content, request.prefix, report
 
 
