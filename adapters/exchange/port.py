@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Protocol, runtime_checkable
 
 from adapters.exchange.operations import Operation
@@ -36,11 +35,20 @@ class Hidden:
     blob: Callable[[str], bytes | None] = _no_blob
     now_ms: int = 0
     refused: frozenset[str] = frozenset()
+    read: Callable[[Message], Sequence[HiddenField]] | None = None
+    """The same as ``fields``, of a message that is at hand."""
 
     @classmethod
     def of(cls, conversation: Conversation, *, now_ms: int, refused: frozenset[str] = frozenset()) -> Hidden:
         """Return a conversation's as they are now; each message is read once."""
-        return cls(cache(conversation.hidden), conversation.blob, now_ms, refused)
+        known: dict[str, Sequence[HiddenField]] = {}
+
+        def read(message: Message) -> Sequence[HiddenField]:
+            if message.id not in known:
+                known[message.id] = conversation.hidden(message)
+            return known[message.id]
+
+        return cls(conversation.hidden, conversation.blob, now_ms, refused, read)
 
     def is_refused(self, field: HiddenField, message: Message) -> bool:
         """Whether a provider has refused this field before."""
@@ -48,7 +56,9 @@ class Hidden:
 
     def of_message(self, message: Message) -> Sequence[HiddenField]:
         """Return a message's fields, in the order of their parts."""
-        return self.fields(message.id) if message.hidden_count else ()
+        if not message.hidden_count:
+            return ()
+        return self.read(message) if self.read is not None else self.fields(message.id)
 
 
 def refused_key(message_id: str, binding: str) -> str:

@@ -224,16 +224,18 @@ class Reading(Replica):
 
     # Hidden fields
 
-    def hidden(self, message_id: str) -> list[HiddenField]:
+    def hidden(self, message_id: str | Message) -> list[HiddenField]:
         """
         Return a message's hidden fields in the order of their parts; a blob's bytes as its data.
+
+        Who has the message gives that: its content need not be read again.
 
         A field whose blob is not here has neither data nor a way to be sent.
 
         Raises:
             UnknownMessage: It is not here.
         """
-        message = self.message(message_id)
+        message = message_id if isinstance(message_id, Message) else self.message(message_id)
         return [field.with_data(self._log.get_blob) for field in self._fields_as_stored(message)]
 
     def _fields_as_stored(self, message: Message) -> list[HiddenField]:
