@@ -130,17 +130,29 @@ def test_every_log_makes_a_request_that_is_taken(
         assert refusal is None, refusal
 
 
+SENDABLE = {"text", "tool_call"}
+
+
 @pytest.mark.parametrize(("adapter", "_judge", "params"), JUDGED)
 @given(entries=LOGS)
 def test_requests_grow_at_their_end(
     adapter: Adapter, _judge: Provider, params: Mapping[str, Any], entries: Sequence[Message]
 ) -> None:
-    """What was sent for an answer is the beginning of every later request, but for cache markers."""
+    """
+    What was sent for an answer is the beginning of every later request, but for cache markers.
+
+    Where the answer can be sent: without it a system message before it would stand before a question, which
+    Anthropic refuses, so it is sent otherwise.
+    """
     whole = made([*entries, QUESTION], adapter, params)
     assert whole is not None
     sent = _unmarked(whole[0])
     answers = {
-        turn.message.id for turn in normalize(entries).turns if turn.message and turn.role == "assistant"
+        turn.message.id
+        for turn in normalize(entries).turns
+        if turn.message
+        and turn.role == "assistant"
+        and any(part.type in SENDABLE for part in turn.message.parts)
     }
     for place, message in enumerate(entries):
         before = made(entries[:place], adapter, params) if message.id in answers else None
