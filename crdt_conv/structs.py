@@ -35,8 +35,9 @@ _HARMLESS: Final = 1 << 21
 
 SHORT: Final = 1024
 """So long an update is read the long way at first: to make expressions takes as long as 20,000 structs."""
-SPARED: Final = 64 * 1024
-"""So many bytes are read so in a process; whoever reads more is quicker with expressions."""
+SPARED: Final = 500
+"""So many are read so in a process; whoever reads more is quicker with expressions."""
+_long_ways = iter(range(SPARED, 0, -1))
 
 _BYTES: Final = [bytes((value,)) for value in range(256)]
 
@@ -66,21 +67,6 @@ class Struct(NamedTuple):
     def id(self) -> Id:
         """The id of its first element."""
         return self.client + number_of(self.clock)
-
-
-class _Thrift:
-    """Counts what was read the long way in this process."""
-
-    def __init__(self) -> None:
-        self._left = SPARED
-
-    def spares(self, size: int) -> bool:
-        """Whether so many bytes more are not worth making expressions."""
-        self._left = max(self._left - size, 0)
-        return self._left > 0
-
-
-_thrift = _Thrift()
 
 
 class Structs:
@@ -201,7 +187,7 @@ class Structs:
 
     def _runs(self, wanted: str) -> Iterator[Struct | tuple[bytes, int, int, Sequence[bytes]]]:
         """Yield structs, and runs of simple ones: client, first clock, where, and what is wanted of each."""
-        if self._is_short and _thrift.spares(len(self._data)):
+        if self._is_short and next(_long_ways, None):
             yield from self._one_by_one()
             return
         run, simple, text = _patterns(wanted)
