@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 
 from adapters.exchange import Hidden, Report, Request, Tool
 from adapters.http import Timeouts
+from adapters.normalize import Progress
 from adapters.ollama.ingest import ChatIngest
-from adapters.ollama.materialize import materialize
+from adapters.ollama.materialize import ChatWriter, materialize
 from adapters.remote import Remote, key_of
 from crdt_conv import Message, Target
 
@@ -47,6 +48,7 @@ class Ollama(Remote):
         Raises:
             RequestRefused: The address is no URL.
         """
+        self._progress: Progress[ChatWriter] = Progress()
         key = key_of(api_key, "OLLAMA_API_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         url = base_url or _host(os.environ.get("OLLAMA_HOST", ""))
@@ -56,7 +58,7 @@ class Ollama(Remote):
         self, log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden
     ) -> tuple[Request, Report]:
         """Turn a log into a request; see ``materialize.materialize``."""
-        return materialize(log, target, tools, hidden, place=self.place(target))
+        return materialize(log, target, tools, hidden, place=self.place(target), progress=self._progress)
 
     def ingest(self, request: Request) -> ChatIngest:
         """Begin to read the answer to a request."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from copy import copy
+from functools import partial
+from typing import Any, Final, Self
 
 from adapters.exchange import Hidden, Note, Report, Request, SentField, Tool
-from adapters.normalize import Block, Turn, normalize, not_sent, with_offered
+from adapters.normalize import Block, Head, Progress, Turn, is_waiting, not_sent, with_offered
 from adapters.prefix import salt_of
 from adapters.remote import params_of
 from adapters.spaces import Place, may_go, sent_field
@@ -30,7 +32,13 @@ _OPTIONS: Final = {"max_tokens": "num_predict"} | {
 
 
 def materialize(
-    log: Sequence[Message], target: Target, tools: Sequence[Tool], hidden: Hidden, *, place: Place
+    log: Sequence[Message],
+    target: Target,
+    tools: Sequence[Tool],
+    hidden: Hidden,
+    *,
+    place: Place,
+    progress: Progress[ChatWriter] | None = None,
 ) -> tuple[Request, Report]:
     """
     Return the request that asks for the next answer, and what became of the log.
@@ -38,22 +46,23 @@ def materialize(
     Raises:
         NothingToAnswer: The log does not end with something to answer.
     """
-    turns = normalize(log)
+    writer, turns = (progress or Progress()).follow(
+        log, place, hidden, lambda head: ChatWriter(place, hidden, head)
+    )
     turns.check_answerable()
     offered, notes = with_offered(turns.tools, tuple(tools))
     definitions, foreign = _tools(offered)
     params, refused = params_of(target)
-    writer = _Writer(place, hidden)
     body: dict[str, Any] = {
         "model": place.model,
-        "messages": [message for turn in turns.turns for message in writer.messages(turn)],
+        "messages": writer.messages,
         **({"tools": definitions} if definitions else {}),
         "stream": True,
         **_params(params),
     }
     left_out = (*turns.left_out, *notes, *writer.left_out, *foreign, *refused)
     report = Report(VERSION, turns.sent, left_out, turns.repairs, tuple(writer.sent))
-    return Request(PATH, body, salt=salt_of(log)), report
+    return Request(PATH, body, salt=partial(salt_of, log)), report
 
 
 def _params(params: dict[str, Any]) -> dict[str, Any]:
@@ -64,26 +73,45 @@ def _params(params: dict[str, Any]) -> dict[str, Any]:
     return {**params, **({"options": options} if options else {})}
 
 
-class _Writer:
+class ChatWriter:
     """Writes the messages of one request."""
 
-    def __init__(self, place: Place, hidden: Hidden) -> None:
+    def __init__(self, place: Place, hidden: Hidden, head: Head) -> None:
+        self.messages: list[dict[str, Any]] = []
         self.left_out: list[Note] = []
         self.sent: list[SentField] = []
+        self.is_whole = True
         self._place = place
         self._hidden = hidden
+        for turn in head.lead:
+            self.add(turn, "", "")
 
-    def messages(self, turn: Turn) -> list[dict[str, Any]]:
-        """Return a turn's messages."""
+    def use(self, hidden: Hidden) -> None:
+        """Ask these for hidden fields and blobs from here on."""
+        self._hidden = hidden
+
+    def fork(self) -> Self:
+        """Return a writer that goes on from here."""
+        forked = copy(self)
+        forked.messages, forked.sent = [*self.messages], [*self.sent]
+        forked.left_out = [*self.left_out]
+        return forked
+
+    def add(self, turn: Turn, before: str, after: str) -> None:
+        """Write a turn."""
+        del before, after
+        self.is_whole = self.is_whole and not is_waiting(turn, self._hidden)
         match turn.role:
             case "assistant":
-                return self._answer(turn)
+                self.messages += self._answer(turn)
             case "tool":
-                return [self._result(result.name, result.whole_text, result.media) for result in turn.results]
+                self.messages += (
+                    self._result(result.name, result.whole_text, result.media) for result in turn.results
+                )
             case "system":
-                return [{"role": "system", "content": turn.text}] if turn.text else []
+                self.messages += [{"role": "system", "content": turn.text}] if turn.text else []
             case _:
-                return [self._shown({"role": "user"}, turn.blocks)]
+                self.messages.append(self._shown({"role": "user"}, turn.blocks))
 
     def _result(self, name: str, text: str, media: Sequence[Block]) -> dict[str, Any]:
         shown = self._shown({"role": "tool", "tool_name": name}, media)

@@ -162,6 +162,7 @@ REMEMBERING: Sequence[Callable[[], Adapter]] = (
     lambda: Gemini("gemini-3-pro", api_key="k"),
     lambda: OpenAIChat("gpt-5.6", api_key="k"),
     lambda: OpenAIResponses("gpt-5.6", api_key="k"),
+    lambda: Ollama("qwen3"),
 )
 
 
