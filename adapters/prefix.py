@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from adapters.exchange import Json
 from crdt_conv import Message
-from crdt_conv.digest import jcs
+from crdt_conv.graph.digest import jcs
 
 _MARKERS = frozenset({"cache_control"})
 

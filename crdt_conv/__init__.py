@@ -5,6 +5,9 @@ No network, no provider, no event loop. See ``docs/`` for the contracts.
 """
 
 from crdt_conv.conversation import Conversation
+from crdt_conv.conversation.views import Branch, Change, Log
+from crdt_conv.conversation.writer import MessageWriter, new_part
+from crdt_conv.document.verify import Problem
 from crdt_conv.engine import ConversationInfo, Found
 from crdt_conv.errors import (
     ConversationDeleted,
@@ -25,17 +28,14 @@ from crdt_conv.errors import (
     UnknownRun,
     UsageError,
 )
-from crdt_conv.hidden import Destination, HiddenField, Validity, validity
 from crdt_conv.ids import ConversationId, MessageId, RunId, new_id
-from crdt_conv.message import MAIN, Author, Message, Part
-from crdt_conv.run import Run, Target
+from crdt_conv.messages.hidden import Destination, HiddenField, Validity, validity
+from crdt_conv.messages.message import MAIN, Author, Message, Part
+from crdt_conv.runs.run import Run, Target
 from crdt_conv.store import MemoryEngine, Store
 from crdt_conv.store.compaction import Compaction
 from crdt_conv.store.damage import Damage
 from crdt_conv.store.sqlite.recovery import Recovery, recover
-from crdt_conv.verify import Problem
-from crdt_conv.views import Branch, Change, Log
-from crdt_conv.writer import MessageWriter, new_part
 
 __all__ = [
     "MAIN",

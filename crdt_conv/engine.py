@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
-from crdt_conv.fields import Json
 from crdt_conv.ids import ConversationId, MessageId
-from crdt_conv.message import Message
-from crdt_conv.node import Node
+from crdt_conv.messages.fields import Json
+from crdt_conv.messages.message import Message
+from crdt_conv.messages.node import Node
 
 NOTHING: Final[Mapping[int, bytes]] = MappingProxyType({})
 

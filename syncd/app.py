@@ -21,18 +21,19 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from crdt_conv import CrdtConvError
-from syncd import api, collab
+from syncd import api
 from syncd.answering import Answering
 from syncd.auth import AccessDenied
 from syncd.auth.http import credentials_of
 from syncd.auth.web import Guard
-from syncd.connection import Connection
 from syncd.hub import Hub
 from syncd.metrics import CONTENT_TYPE, exposition
 from syncd.peers import Peer
-from syncd.solo import SoloMember, SoloReader
+from syncd.sockets import collab
+from syncd.sockets.connection import Connection
+from syncd.sockets.solo import SoloMember, SoloReader
+from syncd.sockets.wire import wire_of
 from syncd.webclient import BUILT, WebClient
-from syncd.wire import wire_of
 
 
 def create_app(

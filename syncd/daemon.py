@@ -29,7 +29,7 @@ from syncd.errors import StartError
 from syncd.hub import Hub
 from syncd.leases import HubGrants
 from syncd.limits import Limits
-from syncd.logs import event
+from syncd.logs.events import event
 from syncd.models import LocalModel, Models, offered
 from syncd.peers import PeerAddress, Peering
 from syncd.server import Server, load_tls

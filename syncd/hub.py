@@ -13,21 +13,21 @@ from anyio.abc import TaskGroup
 
 from crdt_conv import Store, StoreError
 from crdt_conv.ids import now_ms
-from syncd.admission import Admissions
 from syncd.auth import Gate
-from syncd.commits import GroupCommit
-from syncd.connection import Connection
 from syncd.counters import Counters
-from syncd.follower import Follower
 from syncd.limits import Limits
-from syncd.member import Slot
+from syncd.logs.quotas import Quotas
 from syncd.protocol import CloseCode
-from syncd.quotas import Quotas
-from syncd.rooms import Rooms
-from syncd.socket import Socket
-from syncd.strangers import Strangers
-from syncd.wire import ABNORMAL, Wire
-from syncd.worker import ThreadWorker, Worker
+from syncd.rooms.commits import GroupCommit
+from syncd.rooms.follower import Follower
+from syncd.rooms.member import Slot
+from syncd.rooms.room import Rooms
+from syncd.rooms.worker import ThreadWorker, Worker
+from syncd.sockets.admission import Admissions
+from syncd.sockets.connection import Connection
+from syncd.sockets.socket import Socket
+from syncd.sockets.strangers import Strangers
+from syncd.sockets.wire import ABNORMAL, Wire
 
 ENDING = "the server ends: come back"
 SWEEP_S = 5.0

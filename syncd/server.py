@@ -22,8 +22,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from syncd.api import end_streams
 from syncd.errors import StartError
 from syncd.limits import Limits
-from syncd.strangers import Strangers
-from syncd.wire import WireProtocol
+from syncd.sockets.strangers import Strangers
+from syncd.sockets.wire import WireProtocol
 
 DRAIN_S = 5
 """How long requests that are being answered may take when the server ends."""
@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
                 ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
                 lifespan="off",
                 # No log line of a server's own ever holds a query string with a token. What goes wrong in
-                # it takes the way of all lines, through ``syncd.logs``, and not one of uvicorn's own.
+                # it takes the way of all lines, through ``syncd.logs.events``, and not one of uvicorn's own.
                 access_log=False,
                 log_config=None,
                 log_level="error",

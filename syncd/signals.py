@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from syncd.logs import event
+from syncd.logs.events import event
 
 logger = logging.getLogger("syncd")
 

@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from crdt_conv import MAIN, Conversation, ConversationInfo, HiddenField, Message
-from crdt_conv.fields import ordered
+from crdt_conv.messages.fields import ordered
 from crdt_conv.store.compaction import Compaction
 
 

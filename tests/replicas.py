@@ -6,11 +6,11 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from crdt_conv import Conversation, Message, MessageId, Store
-from crdt_conv.document import Document
-from crdt_conv.graph import Graph
-from crdt_conv.index import Index
-from crdt_conv.message import parse_message
-from crdt_conv.node import Node
+from crdt_conv.document.document import Document
+from crdt_conv.document.index import Index
+from crdt_conv.graph.graph import Graph
+from crdt_conv.messages.message import parse_message
+from crdt_conv.messages.node import Node
 from crdt_conv.store import SqliteEngine
 
 

@@ -10,7 +10,7 @@ from adapters.exchange.operations import Operation
 from adapters.exchange.request import Json, Report, Request
 from adapters.exchange.tools import Tool
 from crdt_conv import Conversation, HiddenField, Message, Target
-from crdt_conv.hidden import SERVER
+from crdt_conv.messages.hidden import SERVER
 
 
 def _no_fields(_message_id: str) -> Sequence[HiddenField]:

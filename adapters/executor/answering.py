@@ -27,8 +27,8 @@ from adapters.executor.steps import Answer, unforced
 from adapters.spaces import NONE
 from adapters.writing import AnswerWriter
 from crdt_conv import Author, Conversation, Message, MessageWriter, Run
-from crdt_conv.hidden import SERVER
 from crdt_conv.ids import now_ms
+from crdt_conv.messages.hidden import SERVER
 
 DROP_S: Final = 5.0
 """So long may it take to tell a provider that nobody wants an answer any more."""

@@ -20,7 +20,7 @@ from adapters.normalize import normalize
 from adapters.tools import CallableTool, Toolbox, ToolOutput, perform
 from adapters.tools.performing import failed, shortened
 from crdt_conv import Author, Conversation, MessageWriter, Part, Run
-from crdt_conv.calls import BEGUN, DONE, PENDING, Call, call_key
+from crdt_conv.runs.calls import BEGUN, DONE, PENDING, Call, call_key
 
 NOT_KNOWN: Final = (
     "whoever made this call was gone before its end: it is not known whether it was done, "

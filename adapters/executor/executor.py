@@ -26,7 +26,7 @@ from adapters.executor.leases import RENEW_S, TTL_S, Grants, Leases, StoreGrants
 from adapters.executor.slots import Slot
 from adapters.tools import AnyTool, Toolbox
 from crdt_conv import MAIN, Change, Conversation, Run, Store, StoreError, Target, UnknownRun, new_id
-from crdt_conv.message import REDACTED
+from crdt_conv.messages.message import REDACTED
 
 MAX_EPOCHS = 3
 

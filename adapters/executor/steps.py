@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from crdt_conv import Conversation, Message, MessageId, Part, Run, Target
-from crdt_conv.message import REDACTED
+from crdt_conv.messages.message import REDACTED
 
 PAUSE: Final = "pause"
 TOOL_CALLS: Final = "tool_calls"

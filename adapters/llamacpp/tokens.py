@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from crdt_conv import Part
-from crdt_conv.hidden import HiddenField
+from crdt_conv.messages.hidden import HiddenField
 
 PROVIDER: Final = "llamacpp"
 KIND: Final = "token-ids"

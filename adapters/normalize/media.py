@@ -5,7 +5,7 @@ from __future__ import annotations
 from adapters.exchange import Hidden
 from adapters.normalize.turns import Turn
 from crdt_conv import Part
-from crdt_conv.hidden import SERVER
+from crdt_conv.messages.hidden import SERVER
 
 
 def is_waiting(turn: Turn, hidden: Hidden) -> bool:

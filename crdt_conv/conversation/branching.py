@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 
-from crdt_conv import schema
 from crdt_conv.checks import LONGEST_BRANCH, check_branch, check_text
 from crdt_conv.clock import LATEST_MS
 from crdt_conv.conversation.redacting import Redacting
+from crdt_conv.conversation.writer import new_part
+from crdt_conv.document import schema
 from crdt_conv.errors import InvalidMessage, UnknownBranch
-from crdt_conv.hidden import SELF, HiddenField
 from crdt_conv.ids import MessageId, derived_bytes, merge_id
-from crdt_conv.message import MAIN, MERGE, REDACTED, Author, Message, Part, blobs_of
-from crdt_conv.writer import new_part
+from crdt_conv.messages.hidden import SELF, HiddenField
+from crdt_conv.messages.message import MAIN, MERGE, REDACTED, Author, Message, Part, blobs_of
 
 
 class Branching(Redacting):

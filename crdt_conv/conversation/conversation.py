@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crdt_conv.conversation.branching import Branching
-from crdt_conv.runs import Runs
+from crdt_conv.runs.runs import Runs
 
 
 class Conversation(Branching):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from crdt_conv.engine import Listed
-from crdt_conv.fields import Json
 from crdt_conv.ids import ConversationId
+from crdt_conv.messages.fields import Json
 
 
 def listed_of(conversation: ConversationId, meta: Json) -> Listed:

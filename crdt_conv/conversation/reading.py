@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from crdt_conv.conversation.replica import Replica
+from crdt_conv.conversation.views import Branch, Log
+from crdt_conv.document.verify import Problem, verify
 from crdt_conv.engine import Tail
 from crdt_conv.errors import MalformedEntry, UnknownBranch
-from crdt_conv.hidden import HiddenField, hidden_fields, in_order
 from crdt_conv.ids import MessageId
-from crdt_conv.message import MAIN, Message
-from crdt_conv.node import Node
-from crdt_conv.run import parse_run
-from crdt_conv.verify import Problem, verify
-from crdt_conv.views import Branch, Log
+from crdt_conv.messages.hidden import HiddenField, hidden_fields, in_order
+from crdt_conv.messages.message import MAIN, Message
+from crdt_conv.messages.node import Node
+from crdt_conv.runs.run import parse_run
 
 TAIL: Final = 64
 """So many messages at the end of a branch are stored to be read at once."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from crdt_conv import redaction
 from crdt_conv.conversation.writing import Writing
+from crdt_conv.document import redaction
 from crdt_conv.errors import StoreError
 from crdt_conv.ids import MessageId
-from crdt_conv.message import REDACTED, Message
+from crdt_conv.messages.message import REDACTED, Message
 
 
 class Redacting(Writing):

@@ -16,14 +16,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from crdt_conv.changes import Changes
 from crdt_conv.checks import check_text
 from crdt_conv.clock import HybridClock
-from crdt_conv.coalesce import merge_written
 from crdt_conv.conversation.listed import listed_of
-from crdt_conv.document import Document
-from crdt_conv.encoded import EncodedDocument
-from crdt_conv.encoding import Additions, MapOf
+from crdt_conv.conversation.views import Change
+from crdt_conv.document.changes import Changes
+from crdt_conv.document.document import Document
+from crdt_conv.document.index import Index
+from crdt_conv.document.subscribers import Subscribers
 from crdt_conv.engine import Listed, StoredIndex, Tail
 from crdt_conv.errors import (
     ConversationDeleted,
@@ -33,17 +33,17 @@ from crdt_conv.errors import (
     StoreError,
     told_of,
 )
-from crdt_conv.fields import Json
 from crdt_conv.garbage import collecting_later
-from crdt_conv.graph import Graph
+from crdt_conv.graph.graph import Graph
 from crdt_conv.ids import ConversationId, MessageId
-from crdt_conv.index import Index
-from crdt_conv.message import REDACTED, Author, Message, parse_message
-from crdt_conv.node import Node
-from crdt_conv.subscribers import Subscribers
+from crdt_conv.messages.fields import Json
+from crdt_conv.messages.message import REDACTED, Author, Message, parse_message
+from crdt_conv.messages.node import Node
 from crdt_conv.update_log import UpdateLog
-from crdt_conv.updates import check_update
-from crdt_conv.views import Change
+from crdt_conv.yjs.coalesce import merge_written
+from crdt_conv.yjs.encoded import EncodedDocument
+from crdt_conv.yjs.encoding import Additions, MapOf
+from crdt_conv.yjs.updates import check_update
 
 ADDITIONS: Final = 1000
 """So many messages are added with one Yjs client id."""

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from pycrdt import Array
 
-from crdt_conv import schema
 from crdt_conv.checks import check_branch, check_text
 from crdt_conv.conversation.reading import Reading
-from crdt_conv.document import Document, shared
-from crdt_conv.encoding import MapOf
+from crdt_conv.conversation.writer import MessageWriter, new_part
+from crdt_conv.document import schema
+from crdt_conv.document.document import Document, shared
 from crdt_conv.errors import InvalidMessage
-from crdt_conv.fields import Json, plain
-from crdt_conv.hidden import HiddenField, hidden_fields
 from crdt_conv.ids import MessageId, new_id
-from crdt_conv.message import MAIN, MERGE, REDACTED, ROLES, STATUSES, Author, Message, Part, blobs_of
-from crdt_conv.writer import MessageWriter, new_part
+from crdt_conv.messages.fields import Json, plain
+from crdt_conv.messages.hidden import HiddenField, hidden_fields
+from crdt_conv.messages.message import MAIN, MERGE, REDACTED, ROLES, STATUSES, Author, Message, Part, blobs_of
+from crdt_conv.yjs.encoding import MapOf
 
 
 class Writing(Reading):

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Final
 
-from crdt_conv.document import Document
+from crdt_conv.document.document import Document
 from crdt_conv.engine import Engine, IndexStore
 from crdt_conv.store.compaction import named_blobs
 

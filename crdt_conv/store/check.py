@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from crdt_conv.bodies import body_of
 from crdt_conv.conversation import Conversation
 from crdt_conv.conversation.reading import TAIL
-from crdt_conv.digest import content_digest
 from crdt_conv.engine import ConversationInfo, Engine, IndexStore, Listed, Row, StoredIndex
 from crdt_conv.errors import MalformedEntry, StoreError
+from crdt_conv.graph.digest import content_digest
 from crdt_conv.ids import ConversationId, MessageId, now_ms
-from crdt_conv.message import Author, Message, parse_message
+from crdt_conv.messages.bodies import body_of
+from crdt_conv.messages.message import Author, Message, parse_message
 from crdt_conv.store.damage import Damage, update_damage
 from crdt_conv.store.keeper import Keeper
 from crdt_conv.store.memory import MemoryEngine

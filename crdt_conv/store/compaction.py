@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from crdt_conv.document import Document
+from crdt_conv.document.document import Document
 from crdt_conv.engine import Engine, LogSize
 from crdt_conv.errors import CrdtConvError, MalformedUpdate
 from crdt_conv.ids import ConversationId

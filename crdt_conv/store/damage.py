@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from crdt_conv.errors import MalformedUpdate
-from crdt_conv.updates import check_update
+from crdt_conv.yjs.updates import check_update
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Is told how much is done, of how much."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from crdt_conv.conversation import Conversation
+from crdt_conv.document.redaction import reaches_copies
 from crdt_conv.ids import ConversationId, MessageId
-from crdt_conv.message import REDACTED
-from crdt_conv.redaction import reaches_copies
+from crdt_conv.messages.message import REDACTED
 
 
 def family_of(conversation: str, origins: Mapping[str, str]) -> list[ConversationId]:

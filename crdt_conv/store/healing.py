@@ -17,7 +17,7 @@ from typing import TypeVar
 from crdt_conv.engine import Found, IndexChange, IndexStore, StoredIndex, Tail
 from crdt_conv.errors import IndexLost, StoreCorrupt
 from crdt_conv.ids import ConversationId
-from crdt_conv.message import Message
+from crdt_conv.messages.message import Message
 from crdt_conv.store.damage import Damage
 
 _logger = logging.getLogger(__name__)

@@ -15,9 +15,11 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakValueDictionary
 
-from crdt_conv import schema
 from crdt_conv.conversation import Conversation
-from crdt_conv.document import Document
+from crdt_conv.conversation.views import Change
+from crdt_conv.document import schema
+from crdt_conv.document.document import Document
+from crdt_conv.document.subscribers import Subscribers
 from crdt_conv.engine import ConversationInfo, Engine, Found, Listed
 from crdt_conv.errors import (
     ConversationDeleted,
@@ -28,7 +30,7 @@ from crdt_conv.errors import (
 )
 from crdt_conv.ids import ConversationId, MessageId, new_id, now_ms
 from crdt_conv.leases import Leases
-from crdt_conv.message import REDACTED, Author
+from crdt_conv.messages.message import REDACTED, Author
 from crdt_conv.store.blobs import collect_blobs
 from crdt_conv.store.compaction import Compaction, erase_key
 from crdt_conv.store.damage import Damage, Progress
@@ -38,9 +40,7 @@ from crdt_conv.store.lock import WriterLock
 from crdt_conv.store.sqlite.backup import backup
 from crdt_conv.store.sqlite.check import check
 from crdt_conv.store.sqlite.engine import SqliteEngine
-from crdt_conv.subscribers import Subscribers
-from crdt_conv.updates import merge_updates
-from crdt_conv.views import Change
+from crdt_conv.yjs.updates import merge_updates
 
 
 class Store(Keeper):

@@ -22,8 +22,8 @@ from syncd.api.problems import Problem, denied, invalid
 from syncd.api.shapes import Fault, escaped, faults
 from syncd.auth import AccessDenied, Credentials, Gate, Grant, Right
 from syncd.auth.http import credentials_of
-from syncd.logs import event
-from syncd.quotas import Quotas
+from syncd.logs.events import event
+from syncd.logs.quotas import Quotas
 
 logger = logging.getLogger("syncd")
 

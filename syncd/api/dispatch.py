@@ -21,7 +21,7 @@ from crdt_conv import CrdtConvError
 from syncd.api.call import Call
 from syncd.api.operations import Operation
 from syncd.api.problems import Problem, problem_of
-from syncd.logs import event
+from syncd.logs.events import event
 
 logger = logging.getLogger("syncd")
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from crdt_conv import MAIN, InvalidMessage, Part, UnknownBranch, UnknownMessage, new_part
-from crdt_conv.fields import is_exact
+from crdt_conv.messages.fields import is_exact
 from syncd.api.call import Call, field
 from syncd.api.encoding import JsonResponse
 from syncd.api.operations import Answer, Body, Operation

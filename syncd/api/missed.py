@@ -6,8 +6,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from crdt_conv import ConversationId, MalformedUpdate, Store, StoreError
-from crdt_conv.document import Document
-from crdt_conv.updates import merge_updates
+from crdt_conv.document.document import Document
+from crdt_conv.yjs.updates import merge_updates
 
 
 class Topic(NamedTuple):

@@ -8,8 +8,8 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from crdt_conv import MAIN, Conversation, InvalidMessage, Target, UnknownBranch
-from crdt_conv.fields import is_exact
 from crdt_conv.ids import RunId
+from crdt_conv.messages.fields import is_exact
 from syncd.answering import Answering, CantAnswer
 from syncd.api.call import Call, field
 from syncd.api.conversations import BRANCH_PARAMETER

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from crdt_conv.checks import LONGEST_BRANCH
 from crdt_conv.leases import LONGEST_S
-from crdt_conv.message import PART_TYPES, ROLES
+from crdt_conv.messages.message import PART_TYPES, ROLES
 
 
 def ref(name: str) -> dict[str, str]:

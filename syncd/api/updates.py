@@ -8,8 +8,8 @@ from typing import Final
 
 from starlette.responses import Response
 
-from crdt_conv.encoded import EncodedDocument
-from crdt_conv.updates import read_state_vector
+from crdt_conv.yjs.encoded import EncodedDocument
+from crdt_conv.yjs.updates import read_state_vector
 from syncd.api.call import Call
 from syncd.api.operations import OCTETS, Answer, Operation, Parameter
 from syncd.api.problems import Problem

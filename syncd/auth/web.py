@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from syncd.logs import event
+from syncd.logs.events import event
 
 logger = logging.getLogger("syncd")
 

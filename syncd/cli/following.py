@@ -13,7 +13,7 @@ from typing import TypeAlias
 from adapters import RunFailed
 from adapters.answers import watching
 from crdt_conv import Conversation, Message, Run
-from crdt_conv.calls import Call
+from crdt_conv.runs.calls import Call
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from crdt_conv import Conversation, Message
-from crdt_conv.message import REDACTED
+from crdt_conv.messages.message import REDACTED
 
 LINE_CHARACTERS = 200
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")

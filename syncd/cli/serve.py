@@ -25,7 +25,7 @@ from syncd.cli.toolset import NoToolsOption, ToolsOption, chosen_servers
 from syncd.daemon import Ready, Settings
 from syncd.daemon import serve as serve_daemon
 from syncd.errors import StartError
-from syncd.logs import LogFormat, LogLevel, start_logging
+from syncd.logs.events import LogFormat, LogLevel, start_logging
 from syncd.models import LocalModel
 from syncd.peers import PeerAddress
 

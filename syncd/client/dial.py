@@ -22,7 +22,7 @@ UNREACHED: Final = (OSError, TimeoutError, InvalidHandshake, InvalidURI)
 
 
 class Dialled:
-    """A WebSocket that was opened from here; see ``syncd.wire.Asgi``."""
+    """A WebSocket that was opened from here; see ``syncd.sockets.wire.Asgi``."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection

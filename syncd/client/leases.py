@@ -10,7 +10,7 @@ import anyio
 
 from crdt_conv import Change, Conversation
 from crdt_conv.ids import RunId
-from crdt_conv.updates import read_state_vector
+from crdt_conv.yjs.updates import read_state_vector
 from syncd.client.client import SyncClient
 from syncd.client.remote import Remote
 from syncd.errors import SyncRefused, SyncTimeout

@@ -16,10 +16,10 @@ from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
 from crdt_conv import Conversation, HiddenField, InvalidMessage, Message
-from crdt_conv.encoding import ListOf, MapOf
 from crdt_conv.errors import MalformedEntry
-from crdt_conv.hidden import parse_hidden
-from crdt_conv.message import parse_message
+from crdt_conv.messages.hidden import parse_hidden
+from crdt_conv.messages.message import parse_message
+from crdt_conv.yjs.encoding import ListOf, MapOf
 from syncd.interchange.records import ImportRefused, an_object, objects
 from syncd.interchange.writing import AT_ONCE, Written
 from syncd.view import hidden_json

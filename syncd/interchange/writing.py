@@ -15,7 +15,7 @@ from itertools import count
 
 from crdt_conv import MAIN, Author, Conversation, ConversationId, HiddenField, Message, MessageId, Part
 from crdt_conv.ids import imported_id
-from crdt_conv.message import REDACTED
+from crdt_conv.messages.message import REDACTED
 from syncd.interchange.records import Findings, Imported, Record
 from syncd.interchange.tree import Placed, in_order, on_branches
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from crdt_conv import Store, StoreError, UnknownConversation
 from syncd.client.remote import Remote
 from syncd.errors import SyncRefused
-from syncd.logs import event
+from syncd.logs.events import event
 
 logger = logging.getLogger("syncd")
 

@@ -19,8 +19,8 @@ from syncd.hub import Hub
 from syncd.peers.member import PeerMember
 from syncd.protocol import CloseCode, RemoteProtocolError
 from syncd.protocol.hocuspocus.codec import PONG, Addressed, Ping, Sync, decode, document_of
-from syncd.socket import Socket
-from syncd.wire import Outgoing
+from syncd.sockets.socket import Socket
+from syncd.sockets.wire import Outgoing
 
 OPEN: Final = 256
 """So many conversations are exchanged at once."""

@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from syncd.auth import Grant, Right
-from syncd.member import Member, Slot
 from syncd.protocol import CloseCode
 from syncd.protocol.hocuspocus.client import PEER_VERSION
 from syncd.protocol.hocuspocus.codec import (
@@ -42,9 +41,10 @@ from syncd.protocol.hocuspocus.codec import (
 )
 from syncd.protocol.refusals import Refusal, parse_refusal
 from syncd.protocol.ysync import SyncMessage, SyncStep1, SyncStep2, Update
-from syncd.rooms import Room
-from syncd.socket import Held, Socket
-from syncd.wire import Outgoing
+from syncd.rooms.member import Member, Slot
+from syncd.rooms.room import Room
+from syncd.sockets.socket import Held, Socket
+from syncd.sockets.wire import Outgoing
 
 
 class PeerSocket(Socket):

@@ -19,17 +19,17 @@ from crdt_conv import Change, ConversationId, CrdtConvError, StoreError
 from syncd.client.backoff import Backoff
 from syncd.client.dial import Dialled, dialled
 from syncd.client.remote import Remote
-from syncd.connection import Connection
 from syncd.errors import SyncError, SyncRefused
 from syncd.hub import Hub
-from syncd.logs import event
+from syncd.logs.events import event
+from syncd.logs.quotas import Quota
 from syncd.peers.address import PeerAddress
 from syncd.peers.attachments import Attachments
 from syncd.peers.deletions import Deletions
 from syncd.peers.exchange import Exchange
 from syncd.peers.member import PeerSocket
-from syncd.quotas import Quota
-from syncd.wire import AsgiWire
+from syncd.sockets.connection import Connection
+from syncd.sockets.wire import AsgiWire
 
 logger = logging.getLogger("syncd")
 

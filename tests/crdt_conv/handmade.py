@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from crdt_conv.structs import Struct, Structs
+from crdt_conv.yjs.structs import Struct, Structs
 
 MAP, ARRAY, TEXT, XML_ELEMENT, XML_FRAGMENT, XML_TEXT = 1, 0, 2, 3, 4, 6
 

@@ -13,10 +13,10 @@ import pytest
 from pycrdt import Doc, Map
 
 from crdt_conv import Change, Conversation, Message, MessageId
-from crdt_conv.digest import content_digest
 from crdt_conv.garbage import MUCH_BYTES
-from crdt_conv.graph import Graph
-from crdt_conv.updates import covers
+from crdt_conv.graph.digest import content_digest
+from crdt_conv.graph.graph import Graph
+from crdt_conv.yjs.updates import covers
 from tests.replicas import message, replica, restarted
 
 LONG = 2_000

@@ -9,9 +9,9 @@ import pytest
 from pycrdt import Doc, Map
 
 from crdt_conv import Change, Conversation, HiddenField
-from crdt_conv.document import Document
+from crdt_conv.document.document import Document
 from crdt_conv.ids import now_ms
-from crdt_conv.updates import merge_updates
+from crdt_conv.yjs.updates import merge_updates
 from tests.crdt_conv import handmade as by_hand
 from tests.replicas import Reader, reopened, replica, restarted
 

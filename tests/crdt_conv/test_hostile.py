@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from crdt_conv import Conversation, MalformedUpdate
-from crdt_conv.structs import DEEPEST_VALUE
-from crdt_conv.updates import merge_updates, read_state_vector
+from crdt_conv.yjs.structs import DEEPEST_VALUE
+from crdt_conv.yjs.updates import merge_updates, read_state_vector
 from tests.crdt_conv import handmade as by_hand
 from tests.replicas import copy_of, replica, restarted, texts
 

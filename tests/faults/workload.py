@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from unittest.mock import patch
 
 from crdt_conv import Store, StoreError
-from crdt_conv.views import Change
+from crdt_conv.conversation.views import Change
 from tests.faults.hindrances import KINDS, Hindrance, Statements
 from tests.faults.seccomp import NotSupportedError
 from tests.faults.states import ANY_ID, state_in

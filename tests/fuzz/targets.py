@@ -7,11 +7,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from crdt_conv import MalformedUpdate, Store
-from crdt_conv.document import Document
-from crdt_conv.encoded import EncodedDocument
-from crdt_conv.nesting import DEEPEST_TYPE, deepest, without_harm
-from crdt_conv.structs import Structs
-from crdt_conv.updates import check_update, covers, lacking, merge_updates, read_deletes, read_state_vector
+from crdt_conv.document.document import Document
+from crdt_conv.yjs.encoded import EncodedDocument
+from crdt_conv.yjs.nesting import DEEPEST_TYPE, deepest, without_harm
+from crdt_conv.yjs.structs import Structs
+from crdt_conv.yjs.updates import (
+    check_update,
+    covers,
+    lacking,
+    merge_updates,
+    read_deletes,
+    read_state_vector,
+)
 from syncd.protocol import AwarenessStates, ProtocolError, RemoteProtocolError, read_events
 from syncd.protocol.awareness import decode_awareness
 from syncd.protocol.frames import decode_frame, decode_frames, encode_frame

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from crdt_conv import Change, Conversation, HiddenField, Message, MessageWriter, Store
-from crdt_conv.document import Document
-from crdt_conv.schema import ROOTS
-from crdt_conv.updates import merge_updates
+from crdt_conv.document.document import Document
+from crdt_conv.document.schema import ROOTS
+from crdt_conv.yjs.updates import merge_updates
 from tests.properties.oracle import Oracle, Shown, View, Written
 from tests.replicas import replica
 

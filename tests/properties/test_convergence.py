@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from crdt_conv import Conversation, Run
-from crdt_conv.schema import ROOTS
-from crdt_conv.updates import merge_updates
+from crdt_conv.document.schema import ROOTS
+from crdt_conv.yjs.updates import merge_updates
 from tests.properties.machine import DEVICES, visible
 from tests.properties.operations import Operations
 from tests.properties.oracle import Register

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_conv import Message
-from crdt_conv.digest import content_digest
-from crdt_conv.graph import Graph
+from crdt_conv.graph.digest import content_digest
+from crdt_conv.graph.graph import Graph
 from tests.replicas import message
 
 STATUSES = ["complete", "complete", "streaming", "interrupted"]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_conv import Conversation, MessageWriter, Target
-from crdt_conv.updates import merge_updates
+from crdt_conv.yjs.updates import merge_updates
 from tests.replicas import exchange, reopened, replica, restarted
 
 ACTS = ("append", "begin", "write", "finish", "aside", "request", "title", "merge", "meet")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text
 
 from crdt_conv import Conversation
-from crdt_conv.nesting import DEEPEST_TYPE
-from crdt_conv.schema import ROOTS
-from crdt_conv.updates import merge_updates, read_state_vector
+from crdt_conv.document.schema import ROOTS
+from crdt_conv.yjs.nesting import DEEPEST_TYPE
+from crdt_conv.yjs.updates import merge_updates, read_state_vector
 from tests.crdt_conv import handmade as by_hand
 from tests.replicas import exchange, replica, restarted, texts
 

@@ -9,14 +9,14 @@ import anyio
 
 from crdt_conv import Store
 from syncd.auth import AccessDenied, Credentials, Grant, Right
-from syncd.collab import CollabReader
 from syncd.hub import Hub
 from syncd.limits import Limits
-from syncd.member import Member
 from syncd.protocol.frames import Frame, decode_frame
 from syncd.protocol.hocuspocus.codec import Addressed, Body, Token, decode, encode
-from syncd.solo import SoloMember, SoloReader
-from syncd.wire import Outgoing, Reader
+from syncd.rooms.member import Member
+from syncd.sockets.collab import CollabReader
+from syncd.sockets.solo import SoloMember, SoloReader
+from syncd.sockets.wire import Outgoing, Reader
 
 
 class FakeWire:

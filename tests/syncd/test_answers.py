@@ -7,13 +7,13 @@ import pycrdt
 import pytest
 
 from crdt_conv import Store
-from crdt_conv.updates import merge_updates
+from crdt_conv.yjs.updates import merge_updates
 from syncd.auth import Grant, Right
 from syncd.protocol.awareness import encode_awareness
 from syncd.protocol.frames import Awareness, SyncStep1, SyncStep2, Update, encode_frame
 from syncd.protocol.hocuspocus.codec import Authenticated, PermissionDenied, Sync, SyncStatus, Token
 from tests.syncd.fakes import Collab, FakeGate, Solo, running, settled
-from tests.syncd.test_rooms import updates
+from tests.syncd.rooms.test_room import updates
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from syncd.auth import TokenGate
 from syncd.client import SyncClient
 from syncd.hub import Hub
 from syncd.metrics import exposition
-from syncd.wire import Outgoing
+from syncd.sockets.wire import Outgoing
 from tests.replicas import replica
 from tests.syncd.peers.daemons import node
 from tests.syncd.servers import TOKEN, serving, until

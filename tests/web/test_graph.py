@@ -15,7 +15,7 @@ import pytest
 from pycrdt import Array, Doc, Map
 
 from crdt_conv import Conversation, HiddenField, InvalidMessage, Store, Target
-from crdt_conv.schema import ROOTS
+from crdt_conv.document.schema import ROOTS
 
 WEB = Path(__file__).parents[2] / "syncd" / "web"
 ROLLDOWN = WEB / "node_modules" / ".bin" / "rolldown"

@@ -15,17 +15,17 @@ from contextlib import closing, suppress
 from functools import partial
 from typing import Any, Final
 
-from crdt_conv.bodies import searchable
 from crdt_conv.engine import Engine
 from crdt_conv.errors import MalformedUpdate, StoreCorrupt, StoreError
 from crdt_conv.ids import ConversationId
+from crdt_conv.messages.bodies import searchable
 from crdt_conv.store.check import UNREADABLE, check_conversation
 from crdt_conv.store.damage import Damage, Progress, is_named, is_whole, update_damage
 from crdt_conv.store.sqlite.backup import moment
 from crdt_conv.store.sqlite.engine import SqliteEngine
 from crdt_conv.store.sqlite.renewal import is_log_sound
 from crdt_conv.store.sqlite.rows import LISTED, PAGE, Execute, info_of
-from crdt_conv.updates import check_update
+from crdt_conv.yjs.updates import check_update
 
 _WORDS: Final = "create virtual table if not exists temp.words using fts5vocab (main, found, instance)"
 

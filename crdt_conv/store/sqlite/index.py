@@ -16,11 +16,11 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from crdt_conv.bodies import searchable
 from crdt_conv.engine import Found, IndexChange, StoredIndex, Tail
 from crdt_conv.errors import IndexLost
 from crdt_conv.ids import ConversationId
-from crdt_conv.message import Message
+from crdt_conv.messages.bodies import searchable
+from crdt_conv.messages.message import Message
 from crdt_conv.store.sqlite.connection import Connection
 from crdt_conv.store.sqlite.renewal import throw_away
 from crdt_conv.store.sqlite.rows import (

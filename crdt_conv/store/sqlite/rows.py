@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from crdt_conv.bodies import body_of, message_of
 from crdt_conv.engine import ConversationInfo
 from crdt_conv.errors import StoreCorrupt
-from crdt_conv.fields import Json
 from crdt_conv.ids import MessageId
-from crdt_conv.message import Message
-from crdt_conv.node import Node
+from crdt_conv.messages.bodies import body_of, message_of
+from crdt_conv.messages.fields import Json
+from crdt_conv.messages.message import Message
+from crdt_conv.messages.node import Node
 
 Execute = Callable[..., Any]
 Place = int

@@ -12,7 +12,8 @@ from adapters import Executor, ProviderUnavailable, RequestRefused, RunFailed, S
 from adapters.answers import wait_until_over
 from adapters.exchange import Note
 from adapters.executor import retries
-from crdt_conv import Conversation, InvalidMessage, Run, Store, Target, schema
+from crdt_conv import Conversation, InvalidMessage, Run, Store, Target
+from crdt_conv.document import schema
 from tests.adapters.fakes import STOP, ContinuingAdapter, ScriptedAdapter, says
 from tests.replicas import copy_of, sqlite_of
 

@@ -15,7 +15,7 @@ from adapters.executor.calling import NOT_KNOWN
 from adapters.executor.steps import Answer as AnswerStep
 from adapters.executor.steps import CallTools, End, Step, next_step
 from crdt_conv import Conversation, Message, MessageId, Part, Run, Store, Target
-from crdt_conv.calls import BEGUN, Call
+from crdt_conv.runs.calls import BEGUN, Call
 from tests.adapters.dialogues import Dialogue
 from tests.adapters.executor import dying
 from tests.providers.chat import ChatServer

@@ -10,7 +10,7 @@ from adapters.answers import answer, wait_until_over
 from adapters.executor.fulfil import end_outputs, mend_outputs
 from adapters.executor.steps import End, next_step
 from crdt_conv import Author, Conversation, MessageId, MessageWriter, Part, Run, Store, Target
-from crdt_conv.calls import BEGUN, DONE, Call
+from crdt_conv.runs.calls import BEGUN, DONE, Call
 from tests.adapters.fakes import STOP, ScriptedAdapter, says
 from tests.replicas import copy_of, replica
 

@@ -17,7 +17,7 @@ from adapters.llamacpp.tokens import (
     seal,
 )
 from crdt_conv import Part, new_part
-from crdt_conv.hidden import HiddenField
+from crdt_conv.messages.hidden import HiddenField
 
 chunks = st.builds(
     Chunk,

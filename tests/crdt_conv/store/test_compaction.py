@@ -11,11 +11,11 @@ import pytest
 from pycrdt import Array, Doc, Map
 
 from crdt_conv import Conversation, ConversationId, HiddenField, Store, StoreReadOnly, UnknownConversation
-from crdt_conv.document import Document
+from crdt_conv.document.document import Document
+from crdt_conv.document.schema import ROOTS
 from crdt_conv.engine import Row
-from crdt_conv.schema import ROOTS
 from crdt_conv.store.compaction import LEAST_BYTES, Compactor, compact_log, is_due
-from crdt_conv.updates import merge_updates, read_state_vector
+from crdt_conv.yjs.updates import merge_updates, read_state_vector
 from tests.crdt_conv import handmade as by_hand
 from tests.replicas import copy_of, replica, restarted, sqlite_of
 

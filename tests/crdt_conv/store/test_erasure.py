@@ -14,7 +14,7 @@ import pytest
 
 from crdt_conv import Conversation, ConversationId, HiddenField, Message, Store, StoreError, Target, new_part
 from crdt_conv.engine import Row
-from crdt_conv.updates import merge_updates
+from crdt_conv.yjs.updates import merge_updates
 from tests.crdt_conv import handmade as by_hand
 from tests.replicas import copy_of, exchange, replica, restarted, texts
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from crdt_conv import CrdtConvError, HiddenField, Store, StoreCorrupt, recover
-from crdt_conv.encoded import EncodedDocument
 from crdt_conv.errors import MalformedUpdate
-from crdt_conv.updates import EMPTY_UPDATE
+from crdt_conv.yjs.encoded import EncodedDocument
+from crdt_conv.yjs.updates import EMPTY_UPDATE
 from tests.replicas import Reader, texts
 
 MAX_SEQ = 2**63 - 1

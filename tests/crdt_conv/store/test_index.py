@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from crdt_conv import Conversation, Store
-from crdt_conv import index as index_module
-from crdt_conv.document import Document
+from crdt_conv.document import index as index_module
+from crdt_conv.document.document import Document
 from crdt_conv.engine import Row
 from crdt_conv.store import SqliteEngine, keeper
 from tests.crdt_conv import handmade as by_hand

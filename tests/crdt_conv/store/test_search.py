@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_conv import MemoryEngine, Store, StoreError
+from crdt_conv.conversation.writer import new_part
 from crdt_conv.store import SqliteEngine
-from crdt_conv.writer import new_part
 from tests.replicas import copy_of
 
 

@@ -20,7 +20,8 @@ from unittest.mock import patch
 
 from anyio._backends import _asyncio
 
-from syncd import admission, hub
+from syncd import hub
+from syncd.sockets import admission
 
 R = TypeVar("R")
 
@@ -148,7 +149,7 @@ class SeededWorker:
         self._free_s = 0.0
 
     def submit(self, work: Callable[[], R], done: Callable[[R], None]) -> None:
-        """Do some work later, and say so later still; see ``syncd.worker.Worker``."""
+        """Do some work later, and say so later still; see ``syncd.rooms.worker.Worker``."""
         self._free_s = max(self._free_s, self._loop.time()) + self._draw_s()
         self._loop.call_at(self._free_s, self._do, work, done)
 

@@ -20,9 +20,10 @@ from unittest.mock import patch
 
 import pycrdt
 
-from crdt_conv import document
-from syncd import rooms, wire
+from crdt_conv.document import document
 from syncd.auth import Right
+from syncd.rooms import room as rooms
+from syncd.sockets import wire
 from tests.faults.simulation.clients import Client, CollabClient, SoloClient
 from tests.faults.simulation.daemon import FILE, Process
 from tests.faults.simulation.disk import Disk, Disks, Image, Loss, simulated_disks

@@ -23,8 +23,8 @@ from syncd import api
 from syncd.api.openapi import describe
 from syncd.api.table import OPERATIONS
 from syncd.auth import AccessDenied, Credentials, Grant, Right
-from syncd.follower import Follower
-from syncd.quotas import Quotas
+from syncd.logs.quotas import Quotas
+from syncd.rooms.follower import Follower
 
 TOKEN = "let me in"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}

@@ -16,7 +16,7 @@ from syncd import api
 from syncd.api.dispatch import Api
 from syncd.api.table import OPERATIONS
 from syncd.auth import AccessDenied, Right
-from syncd.follower import Follower
+from syncd.rooms.follower import Follower
 from tests.syncd.api.conftest import FakeGate
 
 pytestmark = pytest.mark.anyio

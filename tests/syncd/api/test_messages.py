@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from crdt_conv import Store
-from crdt_conv.fields import MAX_DEPTH
+from crdt_conv.messages.fields import MAX_DEPTH
 from syncd.view import message_json
 from tests.replicas import texts
 

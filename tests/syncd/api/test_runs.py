@@ -9,7 +9,7 @@ import pytest
 from starlette.applications import Starlette
 
 from crdt_conv import Conversation, Store, Target, new_part
-from crdt_conv.calls import PENDING, Call
+from crdt_conv.runs.calls import PENDING, Call
 from syncd.answering import CantAnswer
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from crdt_conv import Store
 from syncd import api
 from syncd.cli.sync import _both, list_remote
-from syncd.follower import Follower
+from syncd.rooms.follower import Follower
 from tests.syncd.api.conftest import TOKEN, FakeGate, served
 
 pytestmark = pytest.mark.anyio

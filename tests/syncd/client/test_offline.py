@@ -13,7 +13,7 @@ import pytest
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 
 from crdt_conv import Change, Conversation, Store
-from crdt_conv.encoded import EncodedDocument
+from crdt_conv.yjs.encoded import EncodedDocument
 from syncd.client import SyncClient
 from tests.syncd.peers.daemons import Node, node
 from tests.syncd.servers import TOKEN, until

@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from crdt_conv import Conversation, Store
-from syncd import rooms
 from syncd.auth import AccessDenied, CallableGate, Credentials, Right
 from syncd.client import SyncClient
+from syncd.rooms import room as rooms
 from tests.replicas import replica
 from tests.syncd.peers.daemons import Node, net, node
 from tests.syncd.servers import TOKEN, free_port, until

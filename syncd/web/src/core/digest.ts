@@ -1,4 +1,4 @@
-// Digests: equal digests mean that two replicas saw the same log. As crdt_conv/digest.py.
+// Digests: equal digests mean that two replicas saw the same log. As crdt_conv/graph/digest.py.
 import { sha256 } from '@noble/hashes/sha2.js'
 import { hex } from './ids'
 import { isRaw, type Json } from './fields'

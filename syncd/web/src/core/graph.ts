@@ -1,4 +1,4 @@
-// The graph: what is placed, what waits, logs, and the heads of branches. As crdt_conv/graph.py.
+// The graph: what is placed, what waits, logs, and the heads of branches. As crdt_conv/graph/graph.py.
 //
 // A message is placed once all its parents are: one with a missing parent waits, with all that stands
 // on it, and a cycle waits for ever. Among placed messages parents come first, so nothing here can loop.

@@ -1,4 +1,4 @@
-// Messages as values: what a reader takes out of a document, and never more. As crdt_conv/message.py.
+// Messages as values: what a reader takes out of a document, and never more. As crdt_conv/messages/message.py.
 import { Fields, isRaw, isShallow, Malformed, type Json, type Raw } from './fields'
 
 export const MAIN = 'main'

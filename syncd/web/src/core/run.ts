@@ -1,4 +1,4 @@
-// Runs as values: a durable request to a model, written in the document. As crdt_conv/run.py and calls.py.
+// Runs as values: a durable request to a model, written in the document. As crdt_conv/runs/run.py and calls.py.
 import { Fields, isRaw, type Json, type Raw } from './fields'
 import { compareText, MAIN } from './message'
 

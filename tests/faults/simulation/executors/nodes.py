@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 from adapters import Executor
 from crdt_conv import Change, Conversation, Store, StoreError, Target, UnknownRun
 from crdt_conv.engine import Engine
-from crdt_conv.run import Run
+from crdt_conv.runs.run import Run
 from crdt_conv.store import MemoryEngine
 from syncd.client.leases import Granted, SharedGrants, granted_of
 from syncd.client.link import Line, Link

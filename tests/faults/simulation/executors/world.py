@@ -25,8 +25,8 @@ from adapters import Executor
 from adapters.executor.executor import MAX_EPOCHS
 from adapters.executor.leases import TTL_S
 from crdt_conv import Conversation, Message, Store
-from crdt_conv.run import Run
-from crdt_conv.updates import read_state_vector
+from crdt_conv.runs.run import Run
+from crdt_conv.yjs.updates import read_state_vector
 from syncd.client.leases import ASK_S
 from syncd.hub import Hub
 from syncd.leases import HubGrants

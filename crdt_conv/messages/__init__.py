@@ -1,0 +1,1 @@
+"""Messages, their parts and hidden fields, as pure values."""

@@ -1,0 +1,1 @@
+"""Runs: durable requests to models, and the calls of tools in them."""
