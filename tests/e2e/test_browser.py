@@ -143,7 +143,7 @@ def test_a_page_is_told_that_its_token_is_no_good(browser: Browser, server: Daem
     page = friend(browser)
     assert page.call("knock", f"{server.ws}/sync/{ROOM}?token=wrong") == {"code": 4401}
     page.call("open", "hocuspocus", server.ws, ROOM, "wrong")
-    [reason] = page.until(synced=False, denied=["the token is no good (DecodeError)"])["denied"]
+    [reason] = page.until(synced=False, denied=["the token is signed with no key of this server"])["denied"]
     assert "wrong" not in reason
 
 
