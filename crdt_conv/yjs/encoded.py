@@ -33,6 +33,9 @@ from crdt_conv.yjs.updates import (
 
 COALESCED_BYTES: Final = 16 * 1024
 """Of an answer up to this length texts are put together."""
+CHECKED_BYTES: Final = 1 << 20
+"""A log up to this length is read before it is answered with, since another program may have written it: of
+10,000 messages that takes as long as all else, and eight times their length in memory."""
 
 
 class EncodedDocument:
@@ -110,7 +113,7 @@ class EncodedDocument:
         Raises:
             MalformedUpdate: ``state_vector`` is none.
         """
-        if self._state_vector is None:
+        if self._state_vector is None and len(self.merged) <= CHECKED_BYTES:
             self._state_vector = self._read_first()
         if not read_state_vector(state_vector):
             return self.merged
