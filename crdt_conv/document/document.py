@@ -65,6 +65,8 @@ class Document:
         self._changed_depth = self._unseen_depth = 0
         self._written: set[tuple[str, str]] = set()
         self._known: Held | None = None
+        # Bytes of updates from elsewhere, this object's log included.
+        self._received = 0
         self._load(updates)
         self._observe()
 
@@ -106,6 +108,7 @@ class Document:
 
     def _load(self, updates: Iterable[bytes]) -> None:
         log = list(updates)
+        self._received = sum(map(len, log))
         shape, merged = shape_of(log), None
         if shape.is_shallow and not shape.is_in_sequence:
             with suppress(MalformedUpdate):
@@ -169,8 +172,9 @@ class Document:
         """
         self._changes = Changes()
         self._changed_depth = 0
-        if len(update) > max(MUCH_BYTES, self.elements):
+        if len(update) > max(MUCH_BYTES, self._received):
             return None
+        self._received += len(update)
         depth = most_types(update)
         if depth > DEEPEST_TYPE // 2 and (depth := deepest([update])) > DEEPEST_TYPE:
             return None
@@ -291,16 +295,12 @@ class Document:
         """Whether some update waits for another that has not come."""
         return bool(self._pending)
 
-    @property
-    def elements(self) -> int:
-        """How many elements were ever inserted: characters, entries and items of lists."""
-        return sum(read_state_vector(self.state_vector).values())
-
     def is_redundant(self, update: bytes) -> bool:
         """Whether ``update`` holds nothing that this replica has not integrated."""
-        if not (self._pending or self.elements) and has_structs(update):
+        state_vector = self.state_vector
+        if not self._pending and not read_state_vector(state_vector) and has_structs(update):
             return False
-        rest = lacking(update, self.state_vector)
+        rest = lacking(update, state_vector)
         if has_structs(rest):
             # A compaction keeps no more than what waits of an update that came whole.
             return update in self._pending or self._holds(update)

@@ -59,7 +59,7 @@ class Part:
 
     def as_json(self) -> dict[str, Json]:
         """Return it as JSON."""
-        return {"id": self.id, "type": self.type, **ordered(self.content)}
+        return {"id": self.id, "type": self.type, **self.content}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Message:
             "author": self.author.as_json(),
             "created": self.created,
             "text": self.text,
-            "parts": [part.as_json() for part in self.parts],
+            "parts": [ordered(part.as_json()) for part in self.parts],
         }
         generated = {
             "run": self.run,

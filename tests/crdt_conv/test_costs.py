@@ -151,3 +151,19 @@ def test_an_update_that_is_most_of_a_conversation_is_told_of(begin: Callable[[],
     assert conversation.title == "Long"
     assert conversation.log() == restarted(conversation).log()
     assert not conversation.receive(update)
+
+
+def test_large_updates_are_not_each_a_reason_to_begin_anew() -> None:
+    """However large an update is, what came before it is read again only where that is less."""
+    doc: Doc[Map[object]] = Doc()
+    updates: list[bytes] = []
+    doc.observe(lambda event: updates.append(event.update))
+    root = doc.get("unheard of", type=Map)
+    for number in range(16):
+        root[f"{number}"] = bytes(MUCH_BYTES + 1)
+    conversation = replica()
+    documents = []
+    for update in updates:
+        conversation.receive(update)
+        documents.append(conversation.document)
+    assert len({id(document) for document in documents}) <= 2
