@@ -4,7 +4,7 @@ The keys that tokens are signed with: a JSON Web Key Set in a file beside the st
 The first key signs; all of them are good for checking, so that a new key can come before the
 tokens of the old one end. A key's algorithm is the file's word, never a token's.
 
-What signs and checks is imported with the first key: 12 MB, and a quarter of a second, which a daemon
+What signs and checks is imported with the first key: 9 MB and 50 ms, which a daemon
 without keys does not pay.
 """
 

@@ -21,7 +21,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
 
-EXTENSION: Final = "syncd.sockets.wire"
+EXTENSION: Final = "syncd.wire"
 HIGH_WATER_BYTES: Final = 256 * 1024
 """With more than this waiting for the peer, a wire is congested."""
 
