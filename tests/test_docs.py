@@ -130,7 +130,7 @@ def site_python() -> str | None:
     """Return a Python that has what makes the site."""
     if all(importlib.util.find_spec(name) for name in ("sphinx", "myst_parser", "furo")):
         return sys.executable
-    return str(SITE_PYTHON) if SITE_PYTHON.with_name("sphinx-build").exists() else None
+    return str(SITE_PYTHON) if SITE_PYTHON.parents[1].joinpath(".installed").exists() else None
 
 
 @pytest.mark.skipif(site_python() is None, reason="Sphinx is not installed: make test does that")

@@ -63,7 +63,7 @@ def test_compact_replaces_the_log(db: Path, *, by_daemon: bool) -> None:
     assert each["after"] < each["before"]
     with Store(db, read_only=True) as store:
         assert store.engine.size(store.open("c").id).rows == 0
-    assert again.stdout.startswith("compacted 0 of 1 conversation")
+    assert again.stdout.startswith("compacted 0 of 1 conversation: ")
     assert messages_of(db) == before
 
 

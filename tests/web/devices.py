@@ -20,6 +20,8 @@ from tests.e2e.programs import TOKEN
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
+    from tests.web.cables import Cable
+
 CHROMIUM = shutil.which("chromium")
 WAIT_MS = 40_000
 """So long may something take to show where the machine is busy; what is there is seen at once."""
@@ -94,6 +96,13 @@ class Device:
         if at:
             self.go(at)
         return self
+
+    def lose(self, cable: Cable) -> None:
+        """Lose the network, once all that is shown is stored, the page itself too."""
+        self.stands("In sync")
+        self.page.evaluate("() => navigator.serviceWorker.ready.then(() => {})")
+        cable.cut()
+        self.stands("Offline")
 
     def go(self, at: str) -> None:
         """Look at something else."""

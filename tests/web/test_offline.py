@@ -106,10 +106,7 @@ def test_the_page_opens_with_no_network_at_all(server: Daemon, device: Open) -> 
     with Cable(server.port) as cable:
         one = device(cable.url).sign_in(at=f"/{conversation}")
         one.shows("Where shall we go?")
-        one.stands("In sync")
-        one.page.evaluate("() => navigator.serviceWorker.ready.then(() => {})")
-        cable.cut()
-        one.stands("Offline")
+        one.lose(cable)
         one.page.reload()
         one.shows("Where shall we go?")
         one.stands("Offline")

@@ -69,7 +69,7 @@ const tellDeleted = async (id: string): Promise<boolean> => {
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
     // Not reached, or not able to say yet: asked again.
-    if (error.status === 0 || error.status === 401 || error.status >= 500) return false
+    if ([0, 401, 429].includes(error.status) || error.status >= 500) return false
     if (error.status !== 404 && error.status !== 410) throw error
   }
   return true
@@ -174,4 +174,3 @@ const watchUntil = async (signal: AbortSignal): Promise<void> => {
     if (!signal.aborted) await pause(2000)
   }
 }
-

@@ -22,7 +22,10 @@ const removing = signal<Entry | null>(null)
 export const titleOf = (entry: { title: string }): string => entry.title.trim() || 'Untitled'
 
 effect(() => {
-  if (refusedDeletion.value) notify(`Not deleted: ${refusedDeletion.value}`, 'error')
+  if (refusedDeletion.value === null) return
+  notify(`Not deleted: ${refusedDeletion.value}`, 'error')
+  // The next one may be refused in the same words.
+  refusedDeletion.value = null
 })
 
 const GROUPS: readonly [string, number][] = [['Today', 0], ['Yesterday', 1], ['Last seven days', 7], ['Last thirty days', 30]]
