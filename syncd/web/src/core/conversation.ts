@@ -28,6 +28,7 @@ export class Conversation {
   private readonly watched = new Map<string, Signal<Message | undefined>>()
   private readonly contents = new Map<string, Uint8Array>()
   private choices = new Map<string, string>()
+  private runOf: ReadonlyMap<string, Run> = new Map()
   private epochs = '[]'
   private described = new Map<string, Raw>()
 
@@ -81,7 +82,7 @@ export class Conversation {
       const run = this.parsed.get(id)!.run
       if (run !== null) ofRuns.set(run, [...(ofRuns.get(run) ?? []), id])
     }
-    const kept = new Map([...ofRuns].map(([run, answers]) => [run, winner(this.runs.peek().find((other) => other.id === run), answers)]))
+    const kept = new Map([...ofRuns].map(([run, answers]) => [run, winner(this.runOf.get(run), answers)]))
     return replies.filter(({ id }) => {
       const run = this.parsed.get(id)!.run
       return run === null || kept.get(run) === id
@@ -216,6 +217,7 @@ export class Conversation {
       }
     })
     for (const run of runs) this.clock.see(run.created)
+    this.runOf = new Map(runs.map((run) => [run.id, run]))
     const epochs = JSON.stringify(runs.map((run) => [run.id, ...run.epochs]))
     // Which of several answers counts may be another now.
     if (epochs !== this.epochs) this.structure.value = this.structure.peek() + 1

@@ -6,7 +6,7 @@ import { plain } from '../core/fields'
 import { byOrder, parseMessage, textOfPart, type Message } from '../core/message'
 import type { Found, Listed, Snippet } from './api'
 import { list } from './list'
-import { scoped } from './place'
+import { documentName } from './place'
 import { peekOpened } from './session'
 
 const MOST = 40
@@ -101,7 +101,7 @@ const saidBy = (entry: Listed): Promise<Said[]> => {
   if (opened) return Promise.resolve(saidIn(opened.conversation.messages))
   const before = known.get(entry.id)
   if (before?.updated === entry.updated) return before.said
-  const said = updatesIn(scoped(`doc:${entry.id}`)).then((updates) => {
+  const said = updatesIn(documentName(entry.id)).then((updates) => {
     const doc = new Y.Doc()
     doc.transact(() => { for (const update of updates) Y.applyUpdate(doc, update) })
     const read = saidIn(doc.getMap('messages'))
@@ -124,7 +124,7 @@ export const searchHere = async (asked: string, signal: AbortSignal): Promise<Fo
   const stored = new Set((await indexedDB.databases().catch(() => [])).map(({ name }) => name))
   for (const entry of list.peek()) {
     if (signal.aborted || found.length >= MOST) break
-    if (!stored.has(scoped(`doc:${entry.id}`)) && !peekOpened(entry.id)) continue
+    if (!stored.has(documentName(entry.id)) && !peekOpened(entry.id)) continue
     for (const { id, text } of await saidBy(entry)) {
       const places = placesIn(text, wanted)
       if (places) found.push({ conversation: entry, message: id, snippet: snippetOf(text, places, false) })

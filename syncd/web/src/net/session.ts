@@ -13,7 +13,7 @@ import { CantWrite, Writer } from '../core/writing'
 import { api } from './api'
 import { author, device, person, refusal, token } from './identity'
 import { kept } from './kept'
-import { scoped, socketUrl } from './place'
+import { documentName, socketUrl } from './place'
 
 export type Link = 'offline' | 'connecting' | 'online'
 export interface Someone { client: number; name: string; device: string; branch: string; isTyping: boolean }
@@ -129,13 +129,13 @@ export class OpenConversation {
 
   constructor(readonly id: string) {
     const doc = new Y.Doc()
-    this.tabs = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel(scoped(`doc:${id}`))
+    this.tabs = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel(documentName(id))
     this.conversation = new Conversation(id, doc)
     this.writer = new Writer(this.conversation, author, (weight) => {
       if (!this.mayWrite.peek()) throw new CantWrite('This token may only read this conversation.')
       setWaiting(id, (outbox.peek()[id] ?? 0) + weight)
     })
-    this.kept = new IndexeddbPersistence(scoped(`doc:${id}`), doc)
+    this.kept = new IndexeddbPersistence(documentName(id), doc)
     this.provider = new HocuspocusProvider({
       websocketProvider: socket, name: id, document: doc,
       token: () => token.peek() ?? '',
