@@ -8,7 +8,6 @@ opened: a path in a file that a stranger wrote leads nowhere else.
 from __future__ import annotations
 
 import hashlib
-import json
 import mimetypes
 import os
 import re
@@ -16,11 +15,12 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
 from crdt_conv import Part
-from syncd.interchange.records import Blob, Findings, Imported, Record, an_object, words
+from syncd.interchange.records import Blob, Findings, Imported, Record, an_object, parsed, words
 
 NAMES: Final = "conversation_asset_file_names.json"
 """Where ChatGPT says since 2026 what a file was called: in the export all are ``.dat``."""
@@ -93,16 +93,13 @@ class Assets:
 
 
 def _names(asset: Asset | None) -> dict[str, str]:
-    try:
-        names = json.loads(asset.read()) if asset is not None else {}
-    except ValueError:
-        return {}
-    return {path: words(name) for path, name in an_object(names).items()}
+    names = an_object(parsed(asset.read())) if asset is not None else {}
+    return {path: words(name) for path, name in names.items()}
 
 
 def in_folder(folder: Path) -> Assets:
     """Return the files in a folder and those below it; links are not followed."""
-    return Assets(lambda: _walk(folder))
+    return Assets(partial(_walk, folder))
 
 
 def _walk(folder: Path) -> Iterator[Asset]:
@@ -113,18 +110,22 @@ def _walk(folder: Path) -> Iterator[Asset]:
         for name in sorted(names):
             path = Path(root, name)
             if path.is_file() and not path.is_symlink():
-                yield Asset((below / name).as_posix(), lambda path=path: path.open("rb"))  # type: ignore[misc]
+                yield Asset((below / name).as_posix(), partial(_opened, path))
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def in_zip(archive: zipfile.ZipFile) -> Assets:
     """Return the files in a zip."""
-    return Assets(
-        lambda: (
-            Asset(entry.filename, lambda entry=entry: archive.open(entry))  # type: ignore[misc]
-            for entry in archive.infolist()
-            if not entry.is_dir()
-        )
-    )
+    return Assets(partial(_entries, archive))
+
+
+def _entries(archive: zipfile.ZipFile) -> Iterator[Asset]:
+    for entry in archive.infolist():
+        if not entry.is_dir():
+            yield Asset(entry.filename, partial(archive.open, entry))
 
 
 def with_assets(imported: Imported, assets: Assets, findings: Findings) -> Imported:

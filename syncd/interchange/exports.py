@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crdt_conv import MAIN, Conversation, Message, Part
-from syncd.interchange.records import an_object, objects
+from syncd.interchange.records import an_object, objects, parsed
 
 _WHO = {"user": "User", "assistant": "Assistant", "system": "System", "tool": "Tool"}
 
@@ -74,17 +74,10 @@ def _tools(part: Part) -> list[dict[str, Any]]:
     if part.type != "tools":
         return []
     found = []
-    for tool in objects(_json(part.content.get("definitions"))):
+    for tool in objects(parsed(part.content.get("definitions"))):
         native = an_object(tool.get("native")).get("openai")
         found.append(native if isinstance(native, dict) else {"type": "function", "function": tool})
     return found
-
-
-def _json(text: Any) -> Any:
-    try:
-        return json.loads(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
 
 
 def _chat(conversation: Conversation, message: Message) -> list[dict[str, Any]]:

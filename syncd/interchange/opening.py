@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase
 from typing import IO, Final
 
 from syncd.interchange.records import ImportRefused
@@ -18,6 +19,7 @@ else:
     from backports import zstd
 
 Watch = Callable[[int], None]
+Binary = IO[bytes] | BufferedIOBase
 
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -33,7 +35,7 @@ _PIECE: Final = 1 << 20
 class Watched:
     """A file that tells how far it was read."""
 
-    def __init__(self, file: IO[bytes], watch: Watch) -> None:
+    def __init__(self, file: Binary, watch: Watch) -> None:
         self._file = file
         self._watch = watch
         self._read = 0
@@ -54,7 +56,7 @@ class Watched:
         self._watch(self._read)
 
     @contextmanager
-    def peek(self) -> Iterator[IO[bytes]]:
+    def peek(self) -> Iterator[Binary]:
         """Look ahead; afterwards the file stands where it stood."""
         at = self._file.tell()
         yield self._file
@@ -62,7 +64,7 @@ class Watched:
 
 
 @contextmanager
-def opened(file: IO[bytes], name: str, watch: Watch) -> Iterator[Watched]:
+def opened(file: Binary, name: str, watch: Watch) -> Iterator[Watched]:
     """
     Open a file as UTF-8 without a byte order mark.
 
@@ -73,13 +75,13 @@ def opened(file: IO[bytes], name: str, watch: Watch) -> Iterator[Watched]:
     file.seek(0)
     if begin.startswith(_ZSTD):
         try:
-            with zstd.open(file) as unpacked, opened(unpacked, name, watch) as inner:  # type: ignore[arg-type]
+            with zstd.open(file) as unpacked, opened(unpacked, name, watch) as inner:
                 yield inner
         except zstd.ZstdError as error:
             raise ImportRefused(f"{name} can't be unpacked: {error}") from error
         return
     if begin.startswith(_GZIP):
-        with gzip.open(file) as unzipped, opened(unzipped, name, watch) as inner:  # type: ignore[arg-type]
+        with gzip.open(file) as unzipped, opened(unzipped, name, watch) as inner:
             yield inner
         return
     encoding = next((encoding for bom, encoding in _BOMS if begin.startswith(bom)), None)
@@ -93,7 +95,7 @@ def opened(file: IO[bytes], name: str, watch: Watch) -> Iterator[Watched]:
     yield Watched(file, watch)
 
 
-def _recode(file: IO[bytes], written: IO[bytes], name: str, encoding: str) -> None:
+def _recode(file: Binary, written: IO[bytes], name: str, encoding: str) -> None:
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     try:
         while piece := file.read(_PIECE):

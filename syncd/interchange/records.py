@@ -205,17 +205,25 @@ def compact(value: Any) -> str:
     return str(clean(json.dumps(value, ensure_ascii=False, separators=(",", ":"))))
 
 
+def parsed(text: Any) -> Any:
+    """Return the value of a JSON text, or nothing where it is none."""
+    try:
+        return json.loads(text) if isinstance(text, str | bytes) else None
+    except (ValueError, RecursionError):
+        return None
+
+
 def milliseconds(value: Any) -> int:
     """Return a time of any kind in milliseconds; 0 where it is none."""
     if isinstance(value, str):
-        value = _parsed(value)
+        value = _time(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e16:
         return 0
     # Seconds until the year 5138, and milliseconds from 1973 on.
     return int(value if value > 1e11 else value * 1000)
 
 
-def _parsed(text: str) -> float:
+def _time(text: str) -> float:
     try:
         time = datetime.fromisoformat(text)
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000

@@ -14,14 +14,14 @@ import zlib
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import ijson
 
 from syncd.interchange.assets import in_folder, in_zip, with_assets
 from syncd.interchange.formats import DOCUMENTS, SESSIONS, llm_logs
-from syncd.interchange.opening import Watch, Watched, opened
-from syncd.interchange.records import Findings, Imported, ImportRefused, an_object
+from syncd.interchange.opening import Binary, Watch, Watched, opened
+from syncd.interchange.records import Findings, Imported, ImportRefused, an_object, parsed
 from syncd.interchange.whole import is_whole
 
 FIRST: Final = 25
@@ -95,8 +95,7 @@ def _zipped(path: Path, findings: Findings, watch: Watch) -> Iterator[Found]:
     with zipfile.ZipFile(path) as archive:
         inside = in_zip(archive)
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-        wanted = [entry for entry in entries if _is_wanted(entry.filename)]
-        for entry in wanted:
+        for entry in (entry for entry in entries if _is_wanted(entry.filename)):
             try:
                 with archive.open(entry) as file, opened(file, entry.filename, watch) as text:
                     for found in _text(text, PurePosixPath(entry.filename).name, findings):
@@ -105,7 +104,7 @@ def _zipped(path: Path, findings: Findings, watch: Watch) -> Iterator[Found]:
             except ImportRefused as error:
                 refusals.note_damaged(str(error))
         for entry in entries:
-            if entry not in wanted and entry.filename not in inside.used:
+            if not _is_wanted(entry.filename) and entry.filename not in inside.used:
                 name = PurePosixPath(entry.filename)
                 findings.leave_out(f"*{name.suffix or name.name} in the zip")
     if not count:
@@ -134,24 +133,17 @@ def _text(file: Watched, name: str, findings: Findings) -> Iterator[Found]:
         raise ImportRefused(f"{name} is no JSON, no JSON lines, no zip and no database: nothing to import")
 
 
-def _is_lines(file: IO[bytes]) -> bool:
+def _is_lines(file: Binary) -> bool:
     """
     Whether most of the first lines are whole objects.
 
     A line alone is JSON lines if it is the line of a session; else it is JSON.
     """
     lines = list(islice((line for line in file if line.strip(_SPACE)), FIRST))
-    found = [value for value in map(_parsed, lines) if isinstance(value, dict) and value]
+    found = [value for value in map(parsed, lines) if isinstance(value, dict) and value]
     if len(lines) == 1 and found:
         return not any(known.matches(found[0]) for known in DOCUMENTS) and not is_whole(found[0])
     return len(lines) > 1 and 2 * len(found) >= len(lines)
-
-
-def _parsed(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
 
 
 # JSON lines
@@ -180,7 +172,7 @@ def _records(lines: Iterable[bytes], findings: Findings) -> Iterator[dict[str, A
     for line in lines:
         if not line.strip():
             continue
-        record = _parsed(line)
+        record = parsed(line)
         if isinstance(record, dict):
             yield record
         else:

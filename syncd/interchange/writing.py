@@ -52,11 +52,14 @@ def write(conversation: Conversation, imported: Imported, findings: Findings) ->
     """
     records = in_order(imported.records, findings)
     # By the times in the file: one that is made up may be another on another device.
-    ids = {record.key: _id(conversation, imported, record) for record in records}
+    firsts = {record.key: _named(imported, record, record.key) for record in records}
+    answers = (firsts[record.key] for record in records if record.role == "assistant")
+    # At once: one alone is a page read and unpacked.
+    there = {m.id: m for m in conversation.messages(name for name in answers if name in conversation)}
+    ids = {record.key: _id(imported, record, firsts[record.key], there) for record in records}
     times = _times(records, imported.fallback)
     placed = on_branches(records, imported.current)
     new = [item for item in placed if ids[item.record.key] not in conversation]
-    firsts = {record.key: _named(imported, record, record.key) for record in records}
     others = {key for key, first in firsts.items() if ids[key] != first}
     grown = {key for key in others if not conversation.graph.is_continued(firsts[key])}
     grown &= {record.key for record in records if record.parent is not None and record.status == "complete"}
@@ -85,15 +88,16 @@ def _named(imported: Imported, record: Record, name: str) -> MessageId:
     return MessageId(imported_id(record.created, imported.program, imported.key, name))
 
 
-def _id(conversation: Conversation, imported: Imported, record: Record) -> MessageId:
+def _id(
+    imported: Imported, record: Record, first: MessageId, answers: Mapping[MessageId, Message]
+) -> MessageId:
     """Return the id of a message; of an answer that has grown since it was imported, another one."""
-    name = _named(imported, record, record.key)
-    if record.role != "assistant" or name not in conversation:
-        return name
-    there = conversation.message(name)
+    there = answers.get(first)
+    if there is None:
+        return first
     before, now = _outline(there.parts), _outline(record.parts)
     has_grown = there.status != REDACTED and len(before) < len(now) and now[: len(before)] == before
-    return _named(imported, record, f"{record.key}#{len(now)}") if has_grown else name
+    return _named(imported, record, f"{record.key}#{len(now)}") if has_grown else first
 
 
 def _outline(parts: Sequence[Part]) -> list[tuple[str, str, object]]:

@@ -91,12 +91,11 @@ class _Reader:
     def __init__(self, mapping: Mapping[str, dict[str, Any]], findings: Findings) -> None:
         self._mapping = mapping
         self._findings = findings
-        self._speaks: dict[str, bool] = {}
+        self._drafts: dict[str, Draft | None] = {}
 
     def records(self, key: str) -> list[Record]:
         """Return the message of a node, if it says anything."""
-        message = an_object(self._mapping[key].get("message"))
-        draft = self._draft(key, message) if message else None
+        message, draft = an_object(self._mapping[key].get("message")), self._draft(key)
         if draft is None:
             return []
         author, metadata = an_object(message.get("author")), an_object(message.get("metadata"))
@@ -120,19 +119,20 @@ class _Reader:
         seen: set[str] = set()
         while isinstance(key, str) and key in self._mapping and key not in seen:
             seen.add(key)
-            if key not in self._speaks:
-                message = an_object(self._mapping[key].get("message"))
-                self._speaks[key] = bool(message) and self._read(key, message, Findings()) is not None
-            if self._speaks[key]:
+            if self._draft(key) is not None:
                 return key
             key = self._mapping[key].get("parent")
         return None
 
-    def _draft(self, key: str, message: dict[str, Any]) -> Draft | None:
-        return self._read(key, message, self._findings)
+    def _draft(self, key: str) -> Draft | None:
+        """Return what the message of a node says, which is read once."""
+        if key not in self._drafts:
+            message = an_object(self._mapping[key].get("message"))
+            self._drafts[key] = self._read(key, message) if message else None
+        return self._drafts[key]
 
-    def _read(self, key: str, message: dict[str, Any], findings: Findings) -> Draft | None:
-        draft = Draft(NAME, findings)
+    def _read(self, key: str, message: dict[str, Any]) -> Draft | None:
+        draft = Draft(NAME, self._findings)
         content, author = an_object(message.get("content")), an_object(message.get("author"))
         metadata = an_object(message.get("metadata"))
         files = {words(file.get("id")): file for file in objects(metadata.get("attachments"))}

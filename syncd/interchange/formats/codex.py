@@ -245,9 +245,9 @@ class _Rollout:
     def _roll_back(self, turns: Any) -> None:
         """Go back before the last questions; what comes stands beside them."""
         self.close()
-        asked = [number for number, record in enumerate(self._line()) if _is_question(record)]
+        asked = [record for record in self._line() if _is_question(record)]
         if isinstance(turns, int) and turns > 0 and asked:
-            self.last = self._line()[asked[-min(turns, len(asked))]].parent
+            self.last = asked[-min(turns, len(asked))].parent
 
     def _line(self) -> list[Record]:
         """Return the messages that lead to where the session stands."""

@@ -25,6 +25,7 @@ from syncd.interchange.records import (
     an_object,
     milliseconds,
     objects,
+    parsed,
     words,
 )
 
@@ -114,8 +115,11 @@ def _tree_record(
 
 
 def _tree_part(db: sqlite_utils.Database, draft: Draft, row: dict[str, Any]) -> None:
-    payload = an_object(_json(row["payload"]))
+    told = parsed(row["payload"])
+    payload = an_object(told)
     match row["type"]:
+        case kind if row["payload"] and not isinstance(told, dict):
+            draft.keep(f"part {kind}", {"text": words(row["text"]), "payload": words(row["payload"])})
         case "text":
             draft.text(_text(db, row, payload))
         case "reasoning":
@@ -249,18 +253,11 @@ def _usage(row: dict[str, Any]) -> dict[str, Any] | None:
     return {key: count for key, count in counts.items() if isinstance(count, int)} or None
 
 
-def _json(text: Any) -> Any:
-    try:
-        return json.loads(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-
-
 def _keep_rest(db: sqlite_utils.Database, draft: Draft, row: dict[str, Any]) -> None:
     """Keep how an answer was asked for, and what the provider said as it said it."""
     schema = next(_rows_of_schema(db, row), {})
-    rest = {name: _json(row.get(f"{name}_json")) for name in ("options", "response")}
-    rest |= {"schema": _json(schema.get("content")), "token_details": _json(row.get("token_details"))}
+    rest = {name: parsed(row.get(f"{name}_json")) for name in ("options", "response")}
+    rest |= {"schema": parsed(schema.get("content")), "token_details": parsed(row.get("token_details"))}
     if not draft.is_empty:
         draft.keep_rest(rest, (), "response")
 

@@ -140,14 +140,14 @@ def test_an_address_is_no_file_that_is_missing(tmp_path: Path) -> None:
     assert not findings.damaged
 
 
-def test_a_folder_is_not_searched_to_its_bottom(tmp_path: Path) -> None:
-    """Beside a file in somebody's home, what lies many folders below is not looked at."""
-    deep = tmp_path / "a" / "b" / "c" / "d"
-    deep.mkdir(parents=True)
-    (deep / "f1.png").write_bytes(PNG)
-    (tmp_path / "chat.json").write_text(json.dumps(librechat("a/b/c/d/f1.png")))
+@pytest.mark.parametrize(("way", "found"), [("a/b/c", PNG), ("a/b/c/d", None)])
+def test_a_folder_is_not_searched_to_its_bottom(tmp_path: Path, way: str, found: bytes | None) -> None:
+    """Beside a file in somebody's home, three folders below are looked at, and nothing deeper."""
+    (tmp_path / way).mkdir(parents=True)
+    (tmp_path / way / "f1.png").write_bytes(PNG)
+    (tmp_path / "chat.json").write_text(json.dumps(librechat(f"{way}/f1.png")))
     [trip] = take_in(Store(":memory:"), tmp_path / "chat.json")
-    assert media(trip) == [("image/png", "a.png", None)]
+    assert media(trip) == [("image/png", "a.png", found)]
 
 
 @pytest.mark.parametrize("way", ["../secret.png", "/etc/hostname", "link.png", "file:///etc/hostname"])

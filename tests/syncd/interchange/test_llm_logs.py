@@ -15,7 +15,7 @@ from llm.migrations import MIGRATIONS, migrate
 from sqlite_utils.db import Table
 
 from crdt_conv import Store
-from syncd.interchange import ImportRefused
+from syncd.interchange import Findings, ImportRefused
 from tests.syncd.interchange.reading import said, shape, take_in
 
 
@@ -78,6 +78,19 @@ def test_a_conversation_of_llm(logs: Path) -> None:
     assert talk.blob(media.content["sha256"]) == b"socks"
     call, result = (talk.log().messages[at].parts[-1].content for at in (4, 5))
     assert (call["call_id"], result["call_id"], result["content"]) == ("t1", "t1", "noon UTC")
+
+
+def test_a_part_that_is_damaged_is_kept(logs: Path) -> None:
+    """A call whose payload is no JSON stands in its place as it was, and is named."""
+    db, findings = sqlite_utils.Database(logs), Findings()
+    db.execute("""update parts set payload = '{"name": "no' where type = 'tool_call'""")
+    db.conn.commit()
+    db.close()
+    [talk] = take_in(Store(":memory:"), logs, findings)
+    assert shape(talk)[4] == ("assistant", "opaque")
+    kept = [json.loads(field.data) for field in talk.hidden(talk.log().messages[4].id) if field.at]
+    assert kept == [{"text": "", "payload": '{"name": "no'}]
+    assert findings.unknown == {"part tool_call": 1}
 
 
 def test_a_conversation_of_an_older_llm(logs: Path) -> None:

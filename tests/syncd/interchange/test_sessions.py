@@ -76,6 +76,13 @@ def test_codex_turns_that_were_rolled_back_are_a_branch(tmp_path: Path, findings
     assert said(trip, "main-2") == ["Where?", "To the sea.", "When?", "Now."]
 
 
+def test_codex_rolled_back_by_several_turns(tmp_path: Path, findings: Findings) -> None:
+    """So many questions are taken back as it says, and those before stay."""
+    lines = [line for name in "ABC" for line in (asks(name), answers(f"To {name}"))]
+    trip = one(tmp_path, findings, META, *lines, event("thread_rolled_back", num_turns=2), asks("D"))
+    assert said(trip) == ["A", "To A", "D"]
+
+
 def test_codex_rolled_back_to_its_beginning(tmp_path: Path, findings: Findings) -> None:
     """More turns than there are: what comes begins anew."""
     lines = (asks("Where?"), answers("To the sea."), event("thread_rolled_back", num_turns=9))
@@ -99,6 +106,15 @@ def test_codex_events_in_other_words_are_not_said_twice(tmp_path: Path, findings
     asked = (asks("Where? <cite/>"), event("user_message", message="Where?"))
     told = (answers("To the sea. <cite/>"), event("agent_message", message="To the sea."))
     assert said(one(tmp_path, findings, META, *asked, *told)) == ["Where? <cite/>", "To the sea. <cite/>"]
+
+
+def test_codex_events_of_which_there_are_more_than_items(tmp_path: Path, findings: Findings) -> None:
+    """A question and an answer that only events tell; what a program put in front stands for no question."""
+    asked = (asks("<environment_context/>"), event("user_message", message="Where?"))
+    told = (answers("To the sea."), event("agent_message", message="To the sea."))
+    more = (event("agent_message", message="Or the hills."), event("turn_aborted"))
+    trip = one(tmp_path, findings, META, *asked, *told, *more)
+    assert said(trip) == ["<environment_context/>", "Where?", "To the sea.", "Or the hills."]
 
 
 def test_codex_pictures_are_blobs(tmp_path: Path, findings: Findings) -> None:
@@ -168,9 +184,9 @@ def test_claude_code_as_it_streams(tmp_path: Path, findings: Findings) -> None:
     result = [{"type": "tool_result", "tool_use_id": "t1", "content": "done"}]
     use = [{"type": "tool_use", "id": "t1", "name": "Bash", "input": {}}]
     spoken = [("user", "Where?"), ("assistant", use), ("user", result), ("assistant", "To the sea.")]
-    lines = [{"type": "system", "subtype": "init", "session_id": "s1"}]
+    lines: list[dict[str, Any]] = [{"type": "system", "subtype": "init", "session_id": "s1"}]
     lines += [
-        {"type": kind, "session_id": "s1", "message": {"role": kind, "content": content}}  # type: ignore[dict-item]
+        {"type": kind, "session_id": "s1", "message": {"role": kind, "content": content}}
         for kind, content in spoken
     ]
     trip = one(tmp_path, findings, *lines)
