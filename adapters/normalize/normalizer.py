@@ -79,7 +79,7 @@ class Normalizer:
             self._leave_out(message, "it is redacted")
         elif message.role not in ("system", "user", "assistant", "tool"):
             self._leave_out(message, f"messages of the role {message.role!r} are not understood")
-        elif message.status == "complete" and any(part.type == "summary" for part in message.parts):
+        elif message.status == "complete" and any(map(_is_summary, message.parts)):
             self._summarize(message)
         else:
             getattr(self, f"_add_{message.role}")(message)
@@ -245,6 +245,11 @@ class Normalizer:
 
     def _repair(self, message: Message, reason: str) -> None:
         self._repairs.append(Note(message.id, reason))
+
+
+def _is_summary(part: Part) -> bool:
+    # One that says nothing stands for nothing.
+    return part.type == "summary" and bool(part.text.strip())
 
 
 def _is_blank(blocks: Sequence[Block]) -> bool:

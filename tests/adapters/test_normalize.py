@@ -88,6 +88,8 @@ TURNS = [
      "user:a assistant:call=1+call=1_2 tool:1=r_1+1_2=r_1"),
     ("user:a assistant:b!failed user:c", "user:a assistant:b user:c"),
     ("system:s user:a assistant:b user:summary=z user:c", "system:s user:z user:c"),
+    # One that says nothing stands for nothing.
+    ("user:a assistant:b user:summary= user:c", "user:a assistant:b user:c"),
     # Written beside the summary, on another device: it stands for nothing that it does not know of.
     ("user:a assistant:b user:summary=z user:late^1 user:c^2,3", "user:z user:late user:c"),
 ]  # fmt: skip
