@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from copy import copy
 from functools import partial
 from itertools import groupby
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from adapters.anthropic.answers import CONTAINER, REDACTED, THINKING, Answers, safe_id, safe_name
 from adapters.anthropic.blocks import Blocks
 from adapters.anthropic.cache import with_points
 from adapters.anthropic.models import binds_prefix, max_tokens_of, takes_system_anywhere
-from adapters.exchange import Hidden, Note, Report, Request, SentField, Tool
-from adapters.normalize import Head, Progress, Turn, is_waiting, with_offered
+from adapters.exchange import Hidden, Note, Report, Request, Tool
+from adapters.normalize import Head, Progress, Turn, Writer, with_offered
 from adapters.prefix import Chain, salt_of
 from adapters.remote import params_of
 from adapters.spaces import Place, may_go, sent_field
@@ -58,7 +58,7 @@ def materialize(
         lambda head: MessagesWriter(place, hidden, tools, head),
     )
     turns.check_answerable(is_pause_answerable=True)
-    messages = writer.messages
+    messages = writer.written
     params, refused = params_of(target, kept_back=KEPT_BACK)
     params, repairs = _params(params, messages, place)
     container = writer.container()
@@ -79,7 +79,7 @@ def materialize(
     return Request(PATH, body, headers=headers, prefix=writer.prefix, salt=partial(salt_of, log)), report
 
 
-class MessagesWriter:
+class MessagesWriter(Writer):
     """Writes the messages of one request, and keeps the digest of what is written."""
 
     def __init__(self, place: Place, hidden: Hidden, tools: Sequence[Tool], head: Head) -> None:
@@ -90,34 +90,23 @@ class MessagesWriter:
             **({"system": [{"type": "text", "text": lead}]} if lead else {}),
             **({"tools": definitions} if definitions else {}),
         }
-        self.messages: list[dict[str, Any]] = []
-        self.left_out: list[Note] = [*notes, *foreign]
-        self.sent: list[SentField] = []
-        self.is_whole = True
-        self._place = place
         # Of other models nothing is bound to what stands before it.
         self._chain = Chain(self.head) if binds_prefix(place.model) else None
         self._container: tuple[Message, HiddenField] | None = None
         self._dropped: set[str] = set()
-        self.use(hidden)
+        super().__init__(place, hidden)
+        self.left_out += [*notes, *foreign]
 
     def use(self, hidden: Hidden) -> None:
         """Ask these for hidden fields and blobs from here on."""
-        self._hidden = hidden
+        super().use(hidden)
         self._blocks = Blocks(self._place, hidden, self.left_out)
         self._answers = Answers(self._place, hidden, self.left_out, self.sent, self._dropped)
 
-    def fork(self) -> Self:
-        """Return a writer that goes on from here."""
-        forked = copy(self)
-        forked.detach()
-        return forked
-
     def detach(self) -> None:
         """Go on with lists of its own."""
-        self.messages, self.left_out, self.sent = [*self.messages], [*self.left_out], [*self.sent]
         self._chain, self._dropped = copy(self._chain), set(self._dropped)
-        self.use(self._hidden)
+        super().detach()
 
     @property
     def prefix(self) -> str | None:
@@ -127,18 +116,17 @@ class MessagesWriter:
     def add(self, turn: Turn, before: str, after: str) -> None:
         """Write a turn between two others."""
         message = self._message(turn, before, after or "assistant")
-        self.is_whole = self.is_whole and not is_waiting(turn, self._hidden)
         if message is not None:
-            if message["role"] == "system" == (self.messages[-1]["role"] if self.messages else ""):
+            if message["role"] == "system" == (self.written[-1]["role"] if self.written else ""):
                 # Behind a user's message one may stand alone.
-                message = {**message, "content": self.messages.pop()["content"] + message["content"]}
-            self.messages.append(message)
+                message = {**message, "content": self.written.pop()["content"] + message["content"]}
+            self.written.append(message)
             if self._chain is not None:
                 self._chain.add(message, _sources(turn))
-        elif turn.role == "assistant" and self.messages and self.messages[-1]["role"] == "system":
+        elif turn.role == "assistant" and self.written and self.written[-1]["role"] == "system":
             # Nothing of the answer goes, and behind a system message nothing else may stand.
-            said = "".join(block["text"] for block in self.messages[-1]["content"])
-            self.messages[-1] = _told(said)
+            said = "".join(block["text"] for block in self.written[-1]["content"])
+            self.written[-1] = _told(said)
         if turn.message is not None and turn.message.hidden_count:
             for field in self._hidden.of_message(turn.message):
                 if field.kind == CONTAINER:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from copy import copy
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from adapters.exchange import Hidden, Note, Report, Request, SentField, Tool
+from adapters.exchange import Hidden, Note, Report, Request, Tool
 from adapters.gemini.kinds import DUMMY, PART, SIGNATURE
 from adapters.gemini.media import Media
-from adapters.normalize import Block, Progress, Result, Turn, is_waiting, with_offered
+from adapters.normalize import Block, Progress, Result, Turn, Writer, with_offered
 from adapters.prefix import salt_of
 from adapters.remote import is_json, params_of
 from adapters.spaces import Place, may_go, sent_field
@@ -59,7 +58,7 @@ def materialize(
     lead = JOINT.join(turn.text for turn in turns.lead if turn.text)
     body: dict[str, Any] = {
         **({"systemInstruction": {"parts": [{"text": lead}]}} if lead else {}),
-        "contents": writer.contents,
+        "contents": writer.written,
         **({"tools": definitions} if definitions else {}),
         **_config(params),
     }
@@ -89,47 +88,28 @@ def _config(params: dict[str, Any]) -> dict[str, Any]:
     return {**params, **({"generationConfig": config} if config else {})}
 
 
-class GenerateWriter:
+class GenerateWriter(Writer):
     """Writes the contents of one request."""
 
     def __init__(self, place: Place, hidden: Hidden) -> None:
-        self.contents: list[dict[str, Any]] = []
-        self.left_out: list[Note] = []
-        self.repairs: list[Note] = []
-        self.sent: list[SentField] = []
-        self.is_whole = True
-        self._place = place
+        super().__init__(place, hidden)
         self._wants_signatures = not _UNSIGNED.match(place.model)
-        self.use(hidden)
 
     def use(self, hidden: Hidden) -> None:
         """Ask these for hidden fields and blobs from here on."""
-        self._hidden = hidden
+        super().use(hidden)
         self._media = Media(hidden, self.left_out)
-
-    def fork(self) -> Self:
-        """Return a writer that goes on from here."""
-        forked = copy(self)
-        forked.detach()
-        return forked
-
-    def detach(self) -> None:
-        """Go on with lists of its own."""
-        self.contents, self.sent = [*self.contents], [*self.sent]
-        self.left_out, self.repairs = [*self.left_out], [*self.repairs]
-        self.use(self._hidden)
 
     def add(self, turn: Turn, before: str, after: str) -> None:
         """Write a turn; answers in a row are one content."""
         del before, after
         role = "model" if turn.role == "assistant" else "user"
         parts = self._parts(turn)
-        self.is_whole = self.is_whole and not is_waiting(turn, self._hidden)
-        if parts and self.contents and self.contents[-1]["role"] == role == "model":
-            # Another list: a fork may hold the one that was.
-            self.contents[-1] = {"role": role, "parts": [*self.contents[-1]["parts"], *parts]}
+        if parts and self.written and self.written[-1]["role"] == role == "model":
+            # No fork that is sent holds this list as its last: no request ends with an answer.
+            self.written[-1]["parts"] += parts
         elif parts:
-            self.contents.append({"role": role, "parts": parts})
+            self.written.append({"role": role, "parts": parts})
 
     def _parts(self, turn: Turn) -> list[dict[str, Any]]:
         match turn.role:

@@ -6,10 +6,10 @@ changes nothing of what was answered before, so that prefixes of requests stay e
 Every change is told in words.
 """
 
-from adapters.normalize.media import is_waiting, not_sent
+from adapters.normalize.media import not_sent
 from adapters.normalize.normalizer import Normalizer, normalize
 from adapters.normalize.offer import with_offered
-from adapters.normalize.progress import Head, Progress
+from adapters.normalize.progress import Head, Progress, Writer
 from adapters.normalize.turns import Block, Result, Turn, Turns, joined
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "Result",
     "Turn",
     "Turns",
-    "is_waiting",
+    "Writer",
     "joined",
     "normalize",
     "not_sent",

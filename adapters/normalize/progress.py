@@ -9,13 +9,17 @@ nothing missing; anything else is made anew. So the result is the same as withou
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from adapters.exchange import Hidden, Tool
+from adapters.exchange import Hidden, Note, SentField, Tool
+from adapters.normalize.media import is_waiting
 from adapters.normalize.normalizer import Normalizer
 from adapters.normalize.turns import Turn, Turns
+from adapters.spaces import Place
 from crdt_conv import Message
 
 KEPT = 4
@@ -30,21 +34,37 @@ class Head:
     tools: tuple[Tool, ...]
 
 
-class Writer(Protocol):
-    """What an adapter writes, turn by turn."""
+class Writer(ABC):
+    """Writes what one request says, turn by turn, and notes what became of the log."""
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing was missing that may come yet, the bytes of a file say."""
+    def __init__(self, place: Place, hidden: Hidden) -> None:
+        """Write nothing yet, for this place."""
+        self.written: list[dict[str, Any]] = []
+        self.left_out: list[Note] = []
+        self.repairs: list[Note] = []
+        self.sent: list[SentField] = []
+        self._place = place
+        self.use(hidden)
 
-    def use(self, hidden: Hidden) -> None:
-        """Ask these for hidden fields and blobs from here on."""
-
+    @abstractmethod
     def add(self, turn: Turn, before: str, after: str) -> None:
         """Write a turn; the roles beside it, but for system's, are named, or empty."""
 
+    def use(self, hidden: Hidden) -> None:
+        """Ask these for hidden fields and blobs from here on."""
+        self._hidden = hidden
+
     def fork(self) -> Self:
         """Return a writer that goes on from here, and leaves this one as it is."""
+        forked = copy(self)
+        forked.detach()
+        return forked
+
+    def detach(self) -> None:
+        """Go on with lists of its own."""
+        self.written, self.sent = [*self.written], [*self.sent]
+        self.left_out, self.repairs = [*self.left_out], [*self.repairs]
+        self.use(self._hidden)
 
 
 W = TypeVar("W", bound=Writer)
@@ -92,12 +112,14 @@ class Progress(Generic[W]):
             kept = _Kept(key, [], normalizer, head, normalizer.beginning, len(head.lead), make(head))
         kept.writer.use(hidden)
         settled = _settled(turns.turns)
+        is_whole = not any(is_waiting(turn, hidden) for turn in turns.turns[kept.written : settled])
         _write(kept.writer, turns.turns, kept.written, settled)
         kept.written = max(kept.written, settled)
         kept.log = log
         writer = kept.writer.fork()
         _write(writer, turns.turns, kept.written, len(turns.turns))
-        self._keep(kept)
+        if is_whole:
+            self._kept = [kept, *self._kept][:KEPT]
         return writer, turns
 
     def _find(self, log: list[Message], key: Any) -> _Kept[W] | None:
@@ -108,10 +130,6 @@ class Progress(Generic[W]):
         if found is not None:
             self._kept.remove(found)
         return found
-
-    def _keep(self, kept: _Kept[W]) -> None:
-        if kept.writer.is_whole:
-            self._kept = [kept, *self._kept][:KEPT]
 
 
 def _settled(turns: Sequence[Turn]) -> int:

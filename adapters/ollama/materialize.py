@@ -10,12 +10,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from copy import copy
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from adapters.exchange import Hidden, Note, Report, Request, SentField, Tool
-from adapters.normalize import Block, Head, Progress, Turn, is_waiting, not_sent, with_offered
+from adapters.exchange import Hidden, Note, Report, Request, Tool
+from adapters.normalize import Block, Head, Progress, Turn, Writer, not_sent, with_offered
 from adapters.prefix import salt_of
 from adapters.remote import params_of
 from adapters.spaces import Place, may_go, sent_field
@@ -55,7 +54,7 @@ def materialize(
     params, refused = params_of(target)
     body: dict[str, Any] = {
         "model": place.model,
-        "messages": writer.messages,
+        "messages": writer.written,
         **({"tools": definitions} if definitions else {}),
         "stream": True,
         **_params(params),
@@ -73,45 +72,28 @@ def _params(params: dict[str, Any]) -> dict[str, Any]:
     return {**params, **({"options": options} if options else {})}
 
 
-class ChatWriter:
+class ChatWriter(Writer):
     """Writes the messages of one request."""
 
     def __init__(self, place: Place, hidden: Hidden, head: Head) -> None:
-        self.messages: list[dict[str, Any]] = []
-        self.left_out: list[Note] = []
-        self.sent: list[SentField] = []
-        self.is_whole = True
-        self._place = place
-        self._hidden = hidden
+        super().__init__(place, hidden)
         for turn in head.lead:
             self.add(turn, "", "")
-
-    def use(self, hidden: Hidden) -> None:
-        """Ask these for hidden fields and blobs from here on."""
-        self._hidden = hidden
-
-    def fork(self) -> Self:
-        """Return a writer that goes on from here."""
-        forked = copy(self)
-        forked.messages, forked.sent = [*self.messages], [*self.sent]
-        forked.left_out = [*self.left_out]
-        return forked
 
     def add(self, turn: Turn, before: str, after: str) -> None:
         """Write a turn."""
         del before, after
-        self.is_whole = self.is_whole and not is_waiting(turn, self._hidden)
         match turn.role:
             case "assistant":
-                self.messages += self._answer(turn)
+                self.written += self._answer(turn)
             case "tool":
-                self.messages += (
+                self.written += (
                     self._result(result.name, result.whole_text, result.media) for result in turn.results
                 )
             case "system":
-                self.messages += [{"role": "system", "content": turn.text}] if turn.text else []
+                self.written += [{"role": "system", "content": turn.text}] if turn.text else []
             case _:
-                self.messages.append(self._shown({"role": "user"}, turn.blocks))
+                self.written.append(self._shown({"role": "user"}, turn.blocks))
 
     def _result(self, name: str, text: str, media: Sequence[Block]) -> dict[str, Any]:
         shown = self._shown({"role": "tool", "tool_name": name}, media)

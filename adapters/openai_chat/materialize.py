@@ -12,13 +12,12 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from adapters.exchange import Hidden, Note, Report, Request, SentField, Tool
-from adapters.normalize import Head, Progress, Result, Turn, is_waiting, with_offered
+from adapters.exchange import Hidden, Note, Report, Request, Tool
+from adapters.normalize import Head, Progress, Result, Turn, Writer, with_offered
 from adapters.openai_chat.dialects import Dialect
 from adapters.openai_chat.parts import part_of
 from adapters.prefix import salt_of
@@ -68,7 +67,7 @@ def materialize(
     functions, foreign = _tools(offered, dialect)
     body: dict[str, Any] = {
         "model": place.model,
-        "messages": writer.messages,
+        "messages": writer.written,
         **({"tools": functions} if functions else {}),
         "stream": True,
         **({"stream_options": {"include_usage": True}} if dialect.has_usage_option else {}),
@@ -80,39 +79,23 @@ def materialize(
     return Request(PATH, body, salt=partial(salt_of, log)), report
 
 
-class ChatWriter:
+class ChatWriter(Writer):
     """Writes the messages of one request."""
 
     def __init__(
         self, dialect: Dialect, place: Place, hidden: Hidden, upstream: str | None, head: Head
     ) -> None:
+        super().__init__(replace(place, space=upstream) if upstream else place, hidden)
         self._dialect = dialect
-        self._hidden = hidden
         self._upstream = upstream
-        self._place = replace(place, space=upstream) if upstream else place
         first = JOINT.join(turn.text for turn in head.lead if turn.text)
-        self.messages: list[dict[str, Any]] = (
-            [{"role": dialect.system_role, "content": first}] if first else []
-        )
-        self.left_out: list[Note] = []
-        self.sent: list[SentField] = []
-        self.is_whole = True
-
-    def use(self, hidden: Hidden) -> None:
-        """Ask these for hidden fields and blobs from here on."""
-        self._hidden = hidden
-
-    def fork(self) -> Self:
-        """Return a writer that goes on from here."""
-        forked = copy(self)
-        forked.messages, forked.left_out, forked.sent = [*self.messages], [*self.left_out], [*self.sent]
-        return forked
+        if first:
+            self.written.append({"role": dialect.system_role, "content": first})
 
     def add(self, turn: Turn, before: str, after: str) -> None:
         """Write a turn; what stands beside it makes no difference."""
         del before, after
-        self.messages += getattr(self, f"_{turn.role}")(turn)
-        self.is_whole = self.is_whole and not is_waiting(turn, self._hidden)
+        self.written += getattr(self, f"_{turn.role}")(turn)
 
     def pin(self, *, is_open: bool) -> dict[str, Any]:
         """Return what keeps a router at the upstream that can read its own reasoning."""

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from adapters.exchange import Hidden, Note, Report, Request, SentField, Tool
-from adapters.normalize import Progress, Result, Turn, is_waiting, with_offered
+from adapters.exchange import Hidden, Note, Report, Request, Tool
+from adapters.normalize import Progress, Result, Turn, Writer, with_offered
 from adapters.openai_responses.answers import Answers
 from adapters.openai_responses.content import Contents
 from adapters.openai_responses.kinds import CUSTOM, RESPONSE
@@ -64,7 +64,7 @@ def materialize(
     body: dict[str, Any] = {
         "model": place.model,
         **({"instructions": lead} if lead else {}),
-        "input": writer.items,
+        "input": writer.written,
         **writer.handle,
         **({"tools": definitions} if definitions else {}),
         "stream": True,
@@ -104,39 +104,27 @@ def _include(params: dict[str, Any], place: Place) -> dict[str, Any]:
     return {"include": include} if include else {}
 
 
-class ResponsesWriter:
+class ResponsesWriter(Writer):
     """Writes the input of one request, and keeps the digest of what is written."""
 
     def __init__(self, place: Place, hidden: Hidden, *, is_stateful: bool) -> None:
-        self.items: list[dict[str, Any]] = []
-        self.left_out: list[Note] = []
-        self.sent: list[SentField] = []
         self.handle: dict[str, str] = {}
-        self.is_whole = True
-        self._place = place
         self._is_stateful = is_stateful
         # Instructions and tools are sent each time: what a handle stands for holds neither.
         self._chain = Chain({})
         self._custom: set[str] = set()
-        self.use(hidden)
+        super().__init__(place, hidden)
 
     def use(self, hidden: Hidden) -> None:
         """Ask these for hidden fields and blobs from here on."""
-        self._hidden = hidden
+        super().use(hidden)
         self._contents = Contents(self._place, hidden, self.left_out)
         self._answers = Answers(self._place, hidden, self.left_out, self.sent, self._custom)
 
-    def fork(self) -> Self:
-        """Return a writer that goes on from here."""
-        forked = copy(self)
-        forked.detach()
-        return forked
-
     def detach(self) -> None:
         """Go on with lists of its own."""
-        self.items, self.left_out, self.sent = [*self.items], [*self.left_out], [*self.sent]
         self._chain, self._custom = copy(self._chain), set(self._custom)
-        self.use(self._hidden)
+        super().detach()
 
     @property
     def prefix(self) -> str:
@@ -148,15 +136,14 @@ class ResponsesWriter:
         del before, after
         handle = self._handle(turn) if self._is_stateful and turn.role == "assistant" else None
         items = self._items(turn)
-        self.is_whole = self.is_whole and not is_waiting(turn, self._hidden)
         self._chain.add(items, _sources(turn))
         if handle is None or turn.message is None:
-            self.items += items
+            self.written += items
             return
         # All of it is there, and this answer with it.
         self.handle = {"previous_response_id": str(handle.data)}
         self.sent[:] = [sent_field(turn.message.id, handle)]
-        self.items.clear()
+        self.written.clear()
 
     def _items(self, turn: Turn) -> list[dict[str, Any]]:
         match turn.role:
@@ -171,7 +158,7 @@ class ResponsesWriter:
                 return [{"role": "user", "content": content}] if content else []
 
     def _result(self, result: Result) -> dict[str, Any]:
-        kind = CUSTOM if result.call_id in self._answers.custom else "function_call"
+        kind = CUSTOM if result.call_id in self._custom else "function_call"
         output = self._contents.of_result(result)
         return {"type": f"{kind}_output", "call_id": result.call_id, "output": output}
 

@@ -130,9 +130,6 @@ def test_every_log_makes_a_request_that_is_taken(
         assert refusal is None, refusal
 
 
-SENDABLE = {"text", "tool_call"}
-
-
 @pytest.mark.parametrize(("adapter", "_judge", "params"), JUDGED)
 @given(entries=LOGS)
 def test_requests_grow_at_their_end(
@@ -141,23 +138,22 @@ def test_requests_grow_at_their_end(
     """
     What was sent for an answer is the beginning of every later request, but for cache markers.
 
-    Where the answer can be sent: without it a system message before it would stand before a question, which
-    Anthropic refuses, so it is sent otherwise.
+    One system message is sent otherwise later: right before an answer of which nothing can be sent it would
+    stand before a question, which Anthropic refuses.
     """
     whole = made([*entries, QUESTION], adapter, params)
     assert whole is not None
     sent = _unmarked(whole[0])
     answers = {
-        turn.message.id
-        for turn in normalize(entries).turns
-        if turn.message
-        and turn.role == "assistant"
-        and any(part.type in SENDABLE for part in turn.message.parts)
+        turn.message.id for turn in normalize(entries).turns if turn.message and turn.role == "assistant"
     }
+    unsent = {note.about for note in whole[1].left_out if "can be sent to this provider" in note.reason}
     for place, message in enumerate(entries):
         before = made(entries[:place], adapter, params) if message.id in answers else None
         if before is not None:
             earlier = _unmarked(before[0])
+            if isinstance(adapter, Anthropic) and message.id in unsent and earlier[-1]["role"] == "system":
+                earlier.pop()
             assert sent[: len(earlier)] == earlier
 
 
@@ -185,3 +181,20 @@ def test_going_on_is_the_same_as_beginning_anew(
         assert (grown is None) is (anew is None)
         if grown is not None and anew is not None:
             assert (grown[0].content, grown[0].prefix, grown[1]) == (anew[0].content, anew[0].prefix, anew[1])
+
+
+@pytest.mark.parametrize("make", [*MAKES, lambda: Gemini("gemini-3-pro", api_key="k")])
+def test_bytes_may_come_later(make: Callable[[], Adapter]) -> None:
+    """What was written without a file's bytes is not gone on from."""
+    file = Part("f", "media", {"mime": "image/png", "sha256": "0" * 64, "size": 1})
+    question, *rest = log("user:a assistant:b user:c")
+    entries, seasoned = [replace(question, parts=(file,)), *rest], make()
+    blobs: dict[str, bytes] = {}
+    for _ in range(2):
+        hidden = Hidden(blob=blobs.get)
+        grown, anew = (
+            adapter.materialize(entries, Target(adapter.name), (), hidden)[0]
+            for adapter in (seasoned, make())
+        )
+        assert grown.content == anew.content
+        blobs["0" * 64] = b"x"

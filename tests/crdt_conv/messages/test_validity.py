@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from crdt_conv import Destination, HiddenField, Message, validity
+from crdt_conv import Destination, HiddenField, Message, MessageId, validity
 from crdt_conv.messages.message import Part
 from tests.crdt_conv.messages.test_hidden import FIELD
 
 TO = Destination("space", "https://a", "model")
-MESSAGE = Message("m", "assistant", (), parts=(Part("p1", "text", {"text": "x"}),))  # type: ignore[arg-type]
+MESSAGE = Message(MessageId("m"), "assistant", (), parts=(Part("p1", "text", {"text": "x"}),))
 EMPTIED = replace(MESSAGE, status="redacted", parts=())
 SERVER = replace(FIELD, binding="server", endpoint="https://a")
 PREFIX = replace(FIELD, binding="prefix", prefix="abc")

@@ -13,9 +13,9 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 from unittest.mock import patch
 
 from anyio._backends import _asyncio
@@ -24,6 +24,7 @@ from syncd import hub
 from syncd.sockets import admission
 
 R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 SKEW_S: ContextVar[float] = ContextVar("SKEW_S", default=0.0)
 """How much the wall clock of whoever runs now is ahead: each machine may have one of its own."""
@@ -89,8 +90,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return virtual seconds."""
         return self._clock.now_s
 
-    # What may be called with what is asyncio's affair.
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         """Have something done, and count it in ``trace``: what was done when, in one number."""
         self.trace = zlib.crc32(f"{self.time()} {_name_of(callback)}".encode(), self.trace)
         return super().call_soon(callback, *args, context=context)
