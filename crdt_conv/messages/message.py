@@ -141,7 +141,7 @@ class Message:
             "author": self.author.as_json(),
             "created": self.created,
             "text": self.text,
-            "parts": [ordered(part.as_json()) for part in self.parts],
+            "parts": [{"id": part.id, "type": part.type, **ordered(part.content)} for part in self.parts],
         }
         generated = {
             "run": self.run,

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from crdt_conv import Conversation, HiddenField, InvalidMessage, Message
 from crdt_conv.errors import MalformedEntry
+from crdt_conv.messages.fields import ordered
 from crdt_conv.messages.hidden import parse_hidden
 from crdt_conv.messages.message import parse_message
 from crdt_conv.yjs.encoding import ListOf, MapOf
@@ -26,6 +27,8 @@ from syncd.view import hidden_json
 
 FORMAT: Final = "crdt-conv"
 VERSION: Final = 1
+ROOTS: Final = ("meta", "branches", "choices", "runs")
+"""What is in it besides messages."""
 
 
 def encode_conversation(conversation: Conversation) -> dict[str, Any]:
@@ -40,10 +43,7 @@ def encode_conversation(conversation: Conversation) -> dict[str, Any]:
         "format": FORMAT,
         "version": VERSION,
         "id": conversation.id,
-        "meta": conversation.read("meta"),
-        "branches": conversation.read("branches"),
-        "choices": conversation.read("choices"),
-        "runs": conversation.read("runs"),
+        **{root: ordered(conversation.read(root)) for root in ROOTS},
         "messages": [_encode(message, hidden.get(message.id, ())) for message in messages],
         "blobs": {name: base64.b64encode(data).decode() for name, data in blobs.items()},
     }
@@ -112,7 +112,7 @@ def decode_conversation(conversation: Conversation, value: Mapping[str, Any]) ->
 def _decode_rest(conversation: Conversation, value: Mapping[str, Any]) -> None:
     """Write down what is not there of the title, branches, choices and runs."""
     with conversation.writing() as document:
-        for root in ("meta", "branches", "choices", "runs"):
+        for root in ROOTS:
             there = document.read(root)
             for key, entry in an_object(value.get(root)).items():
                 if key not in there:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from pathlib import Path
+from typing import Any
+
+import pytest
+from pycrdt import Doc, Map
 
 from crdt_conv import Store
-from syncd.interchange import chat_line, markdown
+from syncd.interchange import chat_line, encode_conversation, markdown
 from tests.syncd.interchange.reading import shape, take_in, written
 from tests.syncd.interchange.test_sessions import DATA_URL, PNG
 
@@ -53,3 +58,20 @@ def test_markdown_says_everything_that_can_be_read(tmp_path: Path) -> None:
     shown = markdown(found)
     for text in ("Be brief.", "See:", "*Attached: image/png*", "> Hm", "`ls`", "a.txt", "One file."):
         assert text in shown
+
+
+@pytest.mark.parametrize("names", [*permutations(("title", "zebra", "apple"))])
+def test_json_stands_in_one_order(names: tuple[str, ...]) -> None:
+    """Whichever order another device's keys came in, in what is not messages, too."""
+    doc: Doc[Map[Any]] = Doc()
+    entry = {name: dict.fromkeys(names, 1) for name in names}
+    for root in ("meta", "branches", "choices", "runs"):
+        for name in names:
+            doc.get(root, type=Map)[name] = entry
+    with Store(":memory:") as store:
+        conversation = store.join("c")
+        conversation.receive(doc.get_update())
+        whole = encode_conversation(conversation)
+    for root in ("meta", "branches", "choices", "runs"):
+        assert len(whole[root]) == len(names)
+        assert json.dumps(whole[root]) == json.dumps(whole[root], sort_keys=True)
